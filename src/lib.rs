@@ -1,0 +1,11 @@
+//! `runner`: batch and map-reduce work over plain ssh.
+//!
+//! One binary is the command line, the driver and the worker. Modules stand in ranks, and imports point only downwards
+//! (`tests/architecture.rs` holds the table).
+
+pub mod clock;
+pub mod error;
+pub mod ids;
+pub mod job;
+pub mod shuffle;
+pub mod units;

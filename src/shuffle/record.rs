@@ -1,0 +1,115 @@
+//! Records: lines, and the key in front of each.
+//!
+//! A record is kept as the line that it was, without its newline, and the length of its key. So it is written back
+//! whole: no separator is added or dropped, and any bytes pass.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+/// One line, borrowed, with its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// The line without its newline.
+    pub line: &'a [u8],
+    /// How many of its first bytes are the key; all of them where there is no separator.
+    pub key_len: usize,
+}
+
+impl<'a> Record<'a> {
+    /// The line cut by `rule`.
+    pub fn new(line: &'a [u8], rule: &KeyRule) -> Self {
+        Record { line, key_len: rule.key_len(line) }
+    }
+
+    /// The bytes that are compared and partitioned.
+    pub fn key(&self) -> &'a [u8] {
+        &self.line[..self.key_len]
+    }
+
+    /// What stands behind the separator; empty where there is none.
+    pub fn value(&self) -> &'a [u8] {
+        self.line.get(self.key_len + 1..).unwrap_or_default()
+    }
+}
+
+/// What the key of a line is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyRule {
+    /// The whole line.
+    Line,
+    /// The first `fields` fields, ended by `separator`; the whole line where it has fewer separators.
+    Fields {
+        /// The byte between fields; a tab, usually.
+        separator: u8,
+        /// How many fields make the key, at least 1.
+        fields: u32,
+    },
+}
+
+impl Default for KeyRule {
+    /// Hadoop Streaming's default: what stands before the first tab.
+    fn default() -> Self {
+        KeyRule::Fields { separator: b'\t', fields: 1 }
+    }
+}
+
+impl KeyRule {
+    /// The length of the key of `line`, in bytes.
+    pub fn key_len(&self, line: &[u8]) -> usize {
+        match self {
+            KeyRule::Line => line.len(),
+            KeyRule::Fields { separator, fields: 1 } => memchr::memchr(*separator, line).unwrap_or(line.len()),
+            KeyRule::Fields { separator, fields } => {
+                memchr::memchr_iter(*separator, line).nth(*fields as usize - 1).unwrap_or(line.len())
+            }
+        }
+    }
+}
+
+/// Records one after the other, each borrowed from the source until the next is asked for.
+pub trait RecordStream {
+    /// The next record, or none at the end.
+    ///
+    /// # Errors
+    /// When the source cannot be read, or what it holds is corrupt ([`io::ErrorKind::InvalidData`]).
+    fn next_record(&mut self) -> io::Result<Option<Record<'_>>>;
+}
+
+impl<S: RecordStream + ?Sized> RecordStream for &mut S {
+    fn next_record(&mut self) -> io::Result<Option<Record<'_>>> {
+        (**self).next_record()
+    }
+}
+
+impl<S: RecordStream + ?Sized> RecordStream for Box<S> {
+    fn next_record(&mut self) -> io::Result<Option<Record<'_>>> {
+        (**self).next_record()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_stands_before_the_separator() {
+        let check = |fields: u32, line: &str, key: &str, value: &str| {
+            let record = Record::new(line.as_bytes(), &KeyRule::Fields { separator: b'\t', fields });
+            assert_eq!((record.key(), record.value()), (key.as_bytes(), value.as_bytes()), "{line:?}");
+        };
+        check(1, "k\tv", "k", "v");
+        check(1, "k\tv\tw", "k", "v\tw");
+        check(1, "k", "k", "");
+        check(1, "k\t", "k", "");
+        check(1, "\tv", "", "v");
+        check(1, "", "", "");
+        check(2, "k\tv\tw", "k\tv", "w");
+        check(2, "k\tv", "k\tv", "");
+    }
+
+    #[test]
+    fn the_whole_line_can_be_the_key() {
+        assert_eq!(Record::new(b"a\tb", &KeyRule::Line).key(), b"a\tb");
+    }
+}
