@@ -5,7 +5,10 @@
 
 pub mod clock;
 pub mod error;
+pub mod facts;
 pub mod ids;
+pub mod input;
 pub mod job;
+pub mod scheduler;
 pub mod shuffle;
 pub mod units;

@@ -1,0 +1,240 @@
+//! What can happen in a run.
+//!
+//! The scheduler records facts; the journal keeps them, and progress, report and `--json` read them. So there is one
+//! account of a run, and nobody prints from the engine. A fact says what happened, never what to do. Facts are stored:
+//! a change of these types raises [`VERSION`].
+
+mod failure;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use failure::{Blame, Cause, Failure};
+
+use crate::clock::Moment;
+use crate::error::Kind;
+use crate::ids::{AttemptId, JobId, Stage, WorkerId};
+
+/// The version of the stored form.
+pub const VERSION: u16 = 1;
+
+/// A fact and when it happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Since the driver's process began.
+    pub at: Moment,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fact {
+    /// The job was planned; nothing ran yet.
+    JobPlanned(Plan),
+    /// A worker can take tasks.
+    WorkerJoined {
+        /// Which.
+        worker: WorkerId,
+        /// Its name for people.
+        host: String,
+        /// Attempts that it runs at once.
+        slots: u32,
+    },
+    /// A host that was named takes no part, or no longer.
+    WorkerRefused {
+        /// Its name for people.
+        host: String,
+        /// Why, and what helps.
+        reason: String,
+    },
+    /// Nothing was heard of the worker for a while; nothing new is started there.
+    WorkerSuspect {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A suspect worker was heard of again.
+    WorkerBack {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker is given up, with all that it ran and held.
+    WorkerLost {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
+    },
+    /// The worker gets no more tasks of this job, since too many failed there.
+    WorkerBarred {
+        /// Which.
+        worker: WorkerId,
+        /// How many different tasks failed there.
+        failures: u32,
+    },
+    /// The first attempt of a stage was sent out.
+    StageStarted {
+        /// Which.
+        stage: Stage,
+    },
+    /// The last task of a stage was done. A lost worker can make some of them start again.
+    StageFinished {
+        /// Which.
+        stage: Stage,
+    },
+    /// An attempt was sent to a worker; it runs when a slot is free there.
+    AttemptQueued {
+        /// Which.
+        attempt: AttemptId,
+        /// Where.
+        worker: WorkerId,
+    },
+    /// An attempt took its slot.
+    AttemptStarted {
+        /// Which.
+        attempt: AttemptId,
+        /// Where.
+        worker: WorkerId,
+    },
+    /// An attempt ended well. Its output counts once it is committed (an output part) or at once (a segment).
+    AttemptFinished {
+        /// Which.
+        attempt: AttemptId,
+        /// Where.
+        worker: WorkerId,
+        /// What it did.
+        work: Work,
+    },
+    /// An attempt failed.
+    AttemptFailed {
+        /// Which.
+        attempt: AttemptId,
+        /// Where.
+        worker: WorkerId,
+        /// How.
+        failure: Failure,
+        /// What becomes of the task.
+        next: Next,
+    },
+    /// An attempt was ended by us, or lost with its worker.
+    AttemptDropped {
+        /// Which.
+        attempt: AttemptId,
+        /// Where.
+        worker: WorkerId,
+        /// Why.
+        reason: DropReason,
+    },
+    /// The finished output of a map went with its worker, or could not be read; the task runs again.
+    OutputLost {
+        /// The attempt that had made it.
+        attempt: AttemptId,
+    },
+    /// An output part has its final name.
+    PartCommitted {
+        /// The attempt that made it.
+        attempt: AttemptId,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The job ended.
+    JobFinished {
+        /// How.
+        end: End,
+    },
+}
+
+/// What was planned.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The job's id.
+    pub job: Option<JobId>,
+    /// Its name.
+    pub name: String,
+    /// Calendar time, milliseconds since 1970.
+    pub wall_ms: u64,
+    /// Where the result goes.
+    pub output: PathBuf,
+    /// Input files.
+    pub files: u64,
+    /// Bytes of input as they lie.
+    pub bytes: u64,
+    /// Bytes of each split, by map task.
+    pub splits: Vec<u64>,
+    /// Reduce tasks.
+    pub reduces: u32,
+}
+
+/// What an attempt did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// Bytes read: of the split as it lies, or of the segments.
+    pub bytes_in: u64,
+    /// Lines read.
+    pub records_in: u64,
+    /// Bytes written, before compression.
+    pub bytes_out: u64,
+    /// Lines written.
+    pub records_out: u64,
+    /// Bytes of segments as stored; for a reduce, those that came from other workers.
+    pub bytes_shuffled: u64,
+    /// Sorted runs that did not fit in memory.
+    pub spills: u32,
+    /// The identity of the output: equal for equal content, whatever the codec.
+    pub hash: u64,
+    /// How long it held its slot.
+    pub took: Duration,
+    /// The user's counters: group, name, amount.
+    pub counters: Vec<(String, String, i64)>,
+}
+
+/// What becomes of a task whose attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Next {
+    /// It is tried again.
+    Retry {
+        /// How many more failures it may have.
+        left: u32,
+    },
+    /// Another attempt of it runs or has won.
+    Covered,
+    /// It is given up, and the job with it.
+    GiveUp,
+}
+
+/// Why an attempt ended without result and without failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropReason {
+    /// Another attempt of the task won.
+    Beaten,
+    /// It had not begun, and another worker was free.
+    Moved,
+    /// Its worker was lost.
+    WorkerLost,
+    /// What it read is no longer valid.
+    InputGone,
+    /// The job ends.
+    JobEnds,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// All parts are committed.
+    Done,
+    /// It failed.
+    Failed {
+        /// The kind, hence the exit code.
+        kind: Kind,
+        /// Why.
+        text: String,
+    },
+    /// It was interrupted.
+    Interrupted,
+}

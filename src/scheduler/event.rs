@@ -1,0 +1,123 @@
+//! What the scheduler is told, and what it asks for.
+
+use crate::facts::{End, Fact, Failure, Work};
+use crate::ids::{AttemptId, TaskId, WorkerId};
+
+/// Something that the scheduler should know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A worker can take tasks. Ids are given by the driver, and never again to another.
+    WorkerJoined {
+        /// Which.
+        worker: WorkerId,
+        /// Its name for people.
+        host: String,
+        /// Attempts that it runs at once.
+        slots: u32,
+    },
+    /// A host that was named cannot take part.
+    WorkerRefused {
+        /// Its name for people.
+        host: String,
+        /// Why, and what helps.
+        reason: String,
+    },
+    /// All connects were tried: no more workers will join.
+    FleetComplete,
+    /// Nothing was heard of the worker for a while.
+    WorkerSuspect(WorkerId),
+    /// A suspect worker was heard of again.
+    WorkerBack(WorkerId),
+    /// The worker is gone.
+    WorkerLost {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
+    },
+    /// An attempt took its slot.
+    AttemptStarted {
+        /// Which.
+        attempt: AttemptId,
+        /// Where.
+        worker: WorkerId,
+    },
+    /// An attempt ended well.
+    AttemptFinished {
+        /// Which.
+        attempt: AttemptId,
+        /// Where.
+        worker: WorkerId,
+        /// What it did.
+        work: Work,
+    },
+    /// An attempt failed.
+    AttemptFailed {
+        /// Which.
+        attempt: AttemptId,
+        /// Where.
+        worker: WorkerId,
+        /// How.
+        failure: Failure,
+    },
+    /// A commit that was asked for is done.
+    Committed {
+        /// Which.
+        attempt: AttemptId,
+        /// The size of the part.
+        bytes: u64,
+    },
+    /// A commit that was asked for could not be done, since the output did not arrive.
+    CommitFailed {
+        /// Which.
+        attempt: AttemptId,
+        /// What went wrong.
+        text: String,
+    },
+    /// The user wants the job to end.
+    Interrupted,
+    /// Something happened outside that no attempt can mend, such as a full disk under the output folder.
+    Broken(End),
+}
+
+/// Something that the driver must do, in the order given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Keep this; durable before the next action.
+    Record(Fact),
+    /// Send the attempt to the worker.
+    Start {
+        /// Which.
+        attempt: AttemptId,
+        /// Where.
+        worker: WorkerId,
+    },
+    /// End the attempt; no answer is awaited.
+    Kill {
+        /// Which.
+        attempt: AttemptId,
+        /// Where.
+        worker: WorkerId,
+    },
+    /// Reduces are about to read this map's segment from there; told to every worker before a reduce starts.
+    Publish {
+        /// The finished map attempt.
+        attempt: AttemptId,
+        /// Where its segment is.
+        worker: WorkerId,
+    },
+    /// The task's segment is no longer valid.
+    Withdraw {
+        /// The map task.
+        task: TaskId,
+    },
+    /// Give the attempt's output its final name.
+    Commit {
+        /// Which.
+        attempt: AttemptId,
+        /// Where its output is.
+        worker: WorkerId,
+    },
+    /// The job has ended.
+    Conclude(End),
+}
