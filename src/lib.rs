@@ -9,6 +9,7 @@ pub mod facts;
 pub mod ids;
 pub mod input;
 pub mod job;
+pub mod protocol;
 pub mod scheduler;
 pub mod shuffle;
 pub mod units;

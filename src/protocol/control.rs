@@ -1,0 +1,149 @@
+//! The control connection: who is there, what to run, what became of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{Failure, Work};
+use crate::ids::{AttemptId, Epoch, JobId, WorkerId};
+use crate::input::Split;
+use crate::job::Job;
+
+/// The first frame of every connection to a worker, from the one who connects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The caller's build; the worker refuses another.
+    pub build: String,
+    /// The job that the caller drives.
+    pub job: JobId,
+    /// The caller's epoch.
+    pub epoch: Epoch,
+    /// What the connection is for.
+    pub role: Role,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// [`ToWorker`] and [`ToDriver`] messages.
+    Control,
+    /// Streams of bytes: see [`super::bulk`].
+    Bulk,
+}
+
+/// The answer to a [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Welcome {
+    /// Go on.
+    Accepted,
+    /// Not with us; says why.
+    Refused(String),
+}
+
+/// From the driver.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The job, before anything else. The worker fetches the shipped files, runs the setup command and answers
+    /// [`ToDriver::Ready`] or [`ToDriver::NotReady`].
+    Prepare(Box<Assignment>),
+    /// Run this as soon as a slot is free; begin to fetch its input at once.
+    Start {
+        /// Its name.
+        attempt: AttemptId,
+        /// What it reads.
+        input: TaskInput,
+    },
+    /// End it, whatever it does; no answer.
+    Kill(AttemptId),
+    /// Its output is not needed any more.
+    Forget(AttemptId),
+    /// Where the segments of finished maps are, before the start of a reduce that reads them.
+    Published(Vec<SegmentPlace>),
+    /// I am here.
+    Ping,
+    /// The job has ended: clean up and exit.
+    Shutdown,
+}
+
+/// From the worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToDriver {
+    /// Tasks may come.
+    Ready,
+    /// Shipping or setup failed here.
+    NotReady(Failure),
+    /// The attempt took its slot.
+    Started(AttemptId),
+    /// How far the running attempts are, at least once a second: also the sign of life.
+    Progress(Vec<Progress>),
+    /// The attempt ended well, and holds its output.
+    Finished {
+        /// Its name.
+        attempt: AttemptId,
+        /// What it did.
+        work: Work,
+        /// How much stderr was kept.
+        stderr_bytes: u64,
+    },
+    /// The attempt failed.
+    Failed {
+        /// Its name.
+        attempt: AttemptId,
+        /// How.
+        failure: Failure,
+        /// How much stderr was kept.
+        stderr_bytes: u64,
+    },
+    /// All is removed; the process exits.
+    Bye,
+}
+
+/// All that a worker must know of the job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The job.
+    pub job: Job,
+    /// Its id.
+    pub id: JobId,
+    /// Who this worker is.
+    pub worker: WorkerId,
+    /// Attempts at once.
+    pub slots: u32,
+    /// Where output parts go if the driver's files are this machine's own; else the driver pulls them.
+    pub output_here: Option<PathBuf>,
+    /// How long it stays without a driver.
+    pub orphan_grace: Duration,
+}
+
+/// What an attempt reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskInput {
+    /// A map: a split, read in place where the driver's files are this machine's own, else pulled from the driver.
+    Split(Split),
+    /// A reduce: its partition of the published segments of so many maps.
+    Partition {
+        /// How many maps there are.
+        maps: u32,
+    },
+}
+
+/// Where the segment of a map is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentPlace {
+    /// The attempt that made it.
+    pub map: AttemptId,
+    /// The worker that holds it.
+    pub holder: WorkerId,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Which.
+    pub attempt: AttemptId,
+    /// Bytes of its input that are used up.
+    pub bytes_done: u64,
+    /// Bytes of its input, as far as known.
+    pub bytes_total: u64,
+}

@@ -1,0 +1,18 @@
+//! What driver and worker say to each other.
+//!
+//! Both ends are the same build, checked in the [`control::Hello`], so messages are serde enums in length-delimited
+//! postcard frames. A worker's socket takes two kinds of connection, each over an ssh connection of its own: one for
+//! [`control`], small and never blocked, and one for [`bulk`]: every byte of input, segment and output is pulled by the
+//! one who needs it, in streams that each have credit, so that a blocked reader stalls nobody else.
+
+pub mod bulk;
+pub mod control;
+pub mod frames;
+
+/// What stands before the first byte that is ours on a connection: login shells and rc files may print first, and all
+/// up to and including this is skipped.
+pub const MARKER: &[u8] = b"\n\x01runner\x01\n";
+
+/// The name of a worker's socket in its scratch folder. It is bound and reached by relative path, since the whole path
+/// of a socket must be shorter than 108 bytes (unix(7)).
+pub const SOCKET: &str = "socket";
