@@ -13,3 +13,4 @@ pub mod protocol;
 pub mod scheduler;
 pub mod shuffle;
 pub mod units;
+pub mod worker;

@@ -88,6 +88,11 @@ pub enum Blame {
 }
 
 impl Cause {
+    /// Whether a disk was full.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Cause::DiskFull { .. })
+    }
+
     /// Whose fault it is: a command that exits non-zero is the task's, a full disk the worker's.
     pub fn blame(&self) -> Blame {
         match self {

@@ -1,6 +1,6 @@
 //! A split as it travels: paths, ranges and codec.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,8 @@ impl Split {
 /// A byte range of a file, nominal: a record belongs to the piece in which its first byte lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
-    /// The file, absolute.
+    /// The file, absolute; any bytes.
+    #[serde(with = "path_bytes")]
     pub path: PathBuf,
     /// First byte.
     pub start: u64,
@@ -46,4 +47,74 @@ pub enum Codec {
     Bzip2,
     /// `.xz`
     Xz,
+}
+
+impl Codec {
+    /// The codec that a file's name tells; its case counts.
+    pub fn of(path: &Path) -> Self {
+        match path.extension().map(|extension| extension.as_encoded_bytes()) {
+            Some(b"gz") => Codec::Gzip,
+            Some(b"zst") => Codec::Zstd,
+            Some(b"bz2") => Codec::Bzip2,
+            Some(b"xz") => Codec::Xz,
+            Some(_) | None => Codec::Plain,
+        }
+    }
+
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Plain => "plain",
+            Codec::Gzip => "gzip",
+            Codec::Zstd => "zstd",
+            Codec::Bzip2 => "bzip2",
+            Codec::Xz => "xz",
+        }
+    }
+}
+
+/// Paths as their bytes: serde's own form refuses names that are no UTF-8.
+mod path_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().as_bytes().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        Vec::<u8>::deserialize(deserializer).map(|bytes| OsString::from_vec(bytes).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn the_codec_is_told_by_the_suffix() {
+        let check = |name: &str, codec| assert_eq!(Codec::of(Path::new(name)), codec, "{name}");
+        check("/in/a.gz", Codec::Gzip);
+        check("/in/a.txt.zst", Codec::Zstd);
+        check("/in/a.bz2", Codec::Bzip2);
+        check("/in/a b.xz", Codec::Xz);
+        check("/in/a.GZ", Codec::Plain);
+        check("/in/gz", Codec::Plain);
+        check("/in.gz/a", Codec::Plain);
+    }
+
+    #[test]
+    fn any_name_travels() {
+        let path = PathBuf::from(OsStr::from_bytes(b"/in/\xff\n'$()"));
+        let piece = Piece { path, start: 3, end: 9 };
+        let split = Split { source: 1, codec: Codec::Plain, pieces: vec![piece] };
+        let sent = postcard::to_stdvec(&split).expect("any split can be sent");
+        assert_eq!(postcard::from_bytes::<Split>(&sent), Ok(split));
+    }
 }

@@ -4,4 +4,4 @@
 
 pub mod spec;
 
-pub use spec::{Builtin, Job, Limits, Output, ShippedFile, Step};
+pub use spec::{Builtin, FileForm, Job, Limits, Output, ShippedFile, Step};

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::codec::FramedRead;
 
-pub use incoming::{Incoming, IncomingReader};
+pub use incoming::{Aborter, Incoming, IncomingReader};
 pub use outgoing::Outgoing;
 
 use super::frames;
@@ -106,6 +106,7 @@ struct Tables {
     closed: bool,
 }
 
+#[derive(Debug)]
 enum Arrival {
     Data(Bytes),
     End(Result<u64, String>),

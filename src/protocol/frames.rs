@@ -6,12 +6,14 @@ use std::marker::PhantomData;
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::codec::{Decoder, Encoder, FramedRead, FramedWrite, LengthDelimitedCodec};
 
 /// The largest frame. Only an assignment with thousands of range cuts comes near; a length beyond it means that the
 /// other end is not ours.
 const FRAME_MAX: usize = 64 << 20;
+/// The largest hello or welcome.
+const FIRST_FRAME_MAX: usize = 4 << 10;
 
 /// The codec below every connection.
 pub fn lengths() -> LengthDelimitedCodec {
@@ -77,6 +79,31 @@ pub fn receiver<M: DeserializeOwned>(input: Box<dyn AsyncRead + Send + Unpin>) -
 /// The sending end of a connection.
 pub fn sender<M: Serialize>(output: Box<dyn AsyncWrite + Send + Unpin>) -> Sender<M> {
     FramedWrite::new(output, Messages::default())
+}
+
+/// Sends one message on a connection that is nobody's yet.
+///
+/// # Errors
+/// Those of the connection.
+pub async fn write_one<M: Serialize>(output: &mut (impl AsyncWrite + Unpin), message: &M) -> io::Result<()> {
+    let frame = encode(message)?;
+    output.write_u32(frame.len() as u32).await?;
+    output.write_all(&frame).await?;
+    output.flush().await
+}
+
+/// Takes one message off a connection, and not a byte more, so that whoever takes it over finds the rest.
+///
+/// # Errors
+/// Those of the connection; [`io::ErrorKind::InvalidData`] when the other end is not ours.
+pub async fn read_one<M: DeserializeOwned>(input: &mut (impl AsyncRead + Unpin)) -> io::Result<M> {
+    let length = input.read_u32().await? as usize;
+    if length > FIRST_FRAME_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the first frame is too long"));
+    }
+    let mut frame = vec![0; length];
+    input.read_exact(&mut frame).await?;
+    decode(&frame)
 }
 
 #[cfg(test)]

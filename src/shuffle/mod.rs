@@ -8,5 +8,17 @@
 //!
 //! Nothing here knows of hosts, sockets or processes.
 
+mod batch;
+mod block;
+mod combine;
+mod frame;
+pub mod group;
+pub mod merge;
+mod order;
 pub mod partition;
+pub mod passes;
+pub mod reader;
 pub mod record;
+mod run;
+pub mod segment;
+pub mod sort;

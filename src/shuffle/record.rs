@@ -67,24 +67,48 @@ impl KeyRule {
     }
 }
 
-/// Records one after the other, each borrowed from the source until the next is asked for.
+/// Records one after the other, each lent by the source until the next is asked for.
+///
+/// Going on and looking are two calls, so that a merge can hold the heads of many streams at once and compare them
+/// where they lie.
 pub trait RecordStream {
+    /// Goes to the next record; false at the end, and from then on.
+    ///
+    /// # Errors
+    /// When the source cannot be read, ends too early ([`io::ErrorKind::UnexpectedEof`]), or what it holds is corrupt
+    /// ([`io::ErrorKind::InvalidData`]). The stream is of no use after that.
+    fn advance(&mut self) -> io::Result<bool>;
+
+    /// The record that the last [`advance`](RecordStream::advance) went to. Only to be called after it said true; what
+    /// is lent otherwise is some record, or a panic.
+    fn record(&self) -> Record<'_>;
+
     /// The next record, or none at the end.
     ///
     /// # Errors
-    /// When the source cannot be read, or what it holds is corrupt ([`io::ErrorKind::InvalidData`]).
-    fn next_record(&mut self) -> io::Result<Option<Record<'_>>>;
+    /// Those of [`advance`](RecordStream::advance).
+    fn next_record(&mut self) -> io::Result<Option<Record<'_>>> {
+        Ok(if self.advance()? { Some((*self).record()) } else { None })
+    }
 }
 
 impl<S: RecordStream + ?Sized> RecordStream for &mut S {
-    fn next_record(&mut self) -> io::Result<Option<Record<'_>>> {
-        (**self).next_record()
+    fn advance(&mut self) -> io::Result<bool> {
+        (**self).advance()
+    }
+
+    fn record(&self) -> Record<'_> {
+        (**self).record()
     }
 }
 
 impl<S: RecordStream + ?Sized> RecordStream for Box<S> {
-    fn next_record(&mut self) -> io::Result<Option<Record<'_>>> {
-        (**self).next_record()
+    fn advance(&mut self) -> io::Result<bool> {
+        (**self).advance()
+    }
+
+    fn record(&self) -> Record<'_> {
+        (**self).record()
     }
 }
 

@@ -38,6 +38,12 @@ impl Incoming {
         self.take(arrival)
     }
 
+    /// A handle that ends this stream from elsewhere.
+    pub fn aborter(&self) -> Aborter {
+        let tables = self.shared.tables();
+        Aborter { sender: tables.incoming.get(&self.stream).map(mpsc::UnboundedSender::downgrade) }
+    }
+
     /// The same stream for a thread that may block.
     pub fn into_reader(self) -> IncomingReader {
         IncomingReader { incoming: self, rest: Bytes::new() }
@@ -82,6 +88,21 @@ impl Drop for Incoming {
         if !self.ended {
             self.shared.tables().incoming.remove(&self.stream);
             self.shared.send(&Frame::Cancel { stream: self.stream });
+        }
+    }
+}
+
+/// Ends a stream that a thread may be blocked on. It does not keep the stream alive.
+#[derive(Debug)]
+pub struct Aborter {
+    sender: Option<mpsc::WeakUnboundedSender<Arrival>>,
+}
+
+impl Aborter {
+    /// The reader gets an error instead of more bytes.
+    pub fn abort(&self) {
+        if let Some(sender) = self.sender.as_ref().and_then(mpsc::WeakUnboundedSender::upgrade) {
+            let _gone = sender.send(Arrival::End(Err("the attempt was ended".to_owned())));
         }
     }
 }

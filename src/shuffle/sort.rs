@@ -1,0 +1,331 @@
+//! Sorts what a map attempt puts out, within a budget of memory, into one segment.
+//!
+//! Records gather in memory; whenever the budget is full they are sorted, combined, and written as a run. In the end the
+//! runs are merged, at most 64 at once. A lone run is the segment as it is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::batch::Batch;
+use super::combine::Collector;
+pub use super::combine::Combiner;
+use super::partition::Partitioner;
+use super::passes::reduce_count;
+use super::record::{KeyRule, Record};
+use super::run::{MergedRuns, Run, RunFolder};
+use super::segment::{Compression, SegmentIndex};
+
+/// How many runs are merged at once: some 20 MB of blocks, and file handles far from any limit.
+const FAN_IN: usize = 64;
+
+/// The part of the budget, one in so many, that is set aside for what a combiner puts out in another order.
+const COMBINED_SHARE: usize = 8;
+
+/// How to sort.
+pub struct SortConfig {
+    /// Where keys belong.
+    pub partitioner: Partitioner,
+    /// What the key of a line is that the combiner puts out.
+    pub key: KeyRule,
+    /// The bytes that records and their entries may take; only a larger record takes more.
+    pub memory: usize,
+    /// An existing folder for runs, best on the file system of the segment. It is left as it was.
+    pub scratch: PathBuf,
+    /// For runs and segment.
+    pub compression: Compression,
+    /// What folds sorted records.
+    pub combiner: Option<Box<dyn Combiner>>,
+}
+
+/// What was sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SortSummary {
+    /// The index of the segment.
+    pub index: SegmentIndex,
+    /// The records that were pushed.
+    pub records_in: u64,
+    /// The records in the segment.
+    pub records_out: u64,
+    /// How often the memory was full.
+    pub spills: u64,
+}
+
+/// Takes records in any order and writes them as a segment.
+pub struct Sorter {
+    config: SortConfig,
+    segment: PathBuf,
+    batch: Batch,
+    folder: RunFolder,
+    runs: Vec<Run>,
+    records_in: u64,
+    spills: u64,
+}
+
+impl Sorter {
+    /// A sorter that will write the file `segment`.
+    pub fn new(config: SortConfig, segment: impl Into<PathBuf>) -> Self {
+        let set_aside = if config.combiner.is_some() { config.memory / COMBINED_SHARE } else { 0 };
+        Sorter {
+            batch: Batch::new(config.memory - set_aside),
+            folder: RunFolder::new(&config.scratch, config.partitioner.partitions(), config.compression),
+            config,
+            segment: segment.into(),
+            runs: Vec::new(),
+            records_in: 0,
+            spills: 0,
+        }
+    }
+
+    /// Takes a record.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] for a line of 4 GiB or more; those of the file system and the combiner. The
+    /// sorter is of no use after one.
+    pub fn push(&mut self, record: Record<'_>) -> io::Result<()> {
+        if !self.batch.takes(record) {
+            self.spill()?;
+            self.spills += 1;
+        }
+        self.records_in += 1;
+        self.batch.push(self.config.partitioner.partition(record.key()), record)
+    }
+
+    /// Writes the segment.
+    ///
+    /// # Errors
+    /// Those of the file system and the combiner.
+    pub fn finish(mut self) -> io::Result<SortSummary> {
+        if !self.batch.is_empty() {
+            self.spill()?;
+        }
+        self.batch = Batch::default(); // its memory is free for the merge
+        let run = self.join_runs()?;
+        move_file(&run.path, &self.segment)?;
+        let records_out = run.index.records();
+        Ok(SortSummary { index: run.index, records_in: self.records_in, records_out, spills: self.spills })
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        let runs = match &mut self.config.combiner {
+            None => vec![self.folder.write_batch(&mut self.batch)?],
+            Some(combiner) => {
+                let memory = self.config.memory / COMBINED_SHARE;
+                let collector = Collector::new(&self.config.key, &self.config.partitioner, &mut self.folder, memory);
+                let runs = collector.combine(&mut self.batch.sorted(), combiner.as_mut())?;
+                self.batch.clear();
+                runs
+            }
+        };
+        self.runs.extend(runs);
+        Ok(())
+    }
+
+    fn join_runs(&mut self) -> io::Result<Run> {
+        let runs = std::mem::take(&mut self.runs);
+        let mut runs = self.few_runs(runs)?;
+        if runs.len() > 1
+            && let Some(combiner) = &mut self.config.combiner
+            && combiner.in_process()
+        {
+            let collector =
+                Collector::new(&self.config.key, &self.config.partitioner, &mut self.folder, self.config.memory);
+            let combined = collector.combine(&mut MergedRuns::open(&runs)?, combiner.as_mut())?;
+            runs.iter().try_for_each(Run::remove)?;
+            runs = self.few_runs(combined)?;
+        }
+        match <[Run; 1]>::try_from(runs) {
+            Ok([alone]) => Ok(alone),
+            Err(runs) => self.folder.join(runs),
+        }
+    }
+
+    fn few_runs(&mut self, runs: Vec<Run>) -> io::Result<Vec<Run>> {
+        reduce_count(runs, FAN_IN, |group| self.folder.join(group))
+    }
+}
+
+/// Moves a file, to another file system if need be.
+fn move_file(from: &Path, to: &Path) -> io::Result<()> {
+    match fs_err::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            fs_err::copy(from, to)?;
+            fs_err::remove_file(from)
+        }
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shuffle::group::Groups;
+    use crate::shuffle::merge::tests::{Lines, all, lines};
+    use crate::shuffle::reader::PartitionReader;
+    use crate::shuffle::record::RecordStream;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const KEY: KeyRule = KeyRule::Fields { separator: b'\t', fields: 1 };
+    /// From every record spilled alone to none spilled.
+    const BUDGETS: [usize; 6] = [0, 60, 200, 700, 4000, 1 << 20];
+
+    /// Replaces the records of a key by their number; a line's own number is what its value says, or one.
+    #[derive(Clone, Copy, Debug)]
+    enum Count {
+        InOrder,
+        Reversed,
+        AsCommand,
+    }
+
+    impl Combiner for Count {
+        fn combine(
+            &mut self,
+            sorted: &mut (dyn RecordStream + Send),
+            out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+        ) -> io::Result<()> {
+            let mut counted = Vec::new();
+            let mut groups = Groups::new(sorted);
+            while let Some(key) = groups.next_key()? {
+                let mut line = key.to_vec();
+                let mut count = 0;
+                while let Some(value) = groups.next_value()? {
+                    count += number(value);
+                }
+                line.extend_from_slice(format!("\tcount {count}").as_bytes());
+                counted.push(line);
+            }
+            match self {
+                Count::InOrder | Count::AsCommand => {}
+                Count::Reversed => counted.reverse(),
+            }
+            counted.iter().try_for_each(|line| out(line))
+        }
+
+        fn in_process(&self) -> bool {
+            matches!(self, Count::InOrder | Count::Reversed)
+        }
+    }
+
+    fn number(value: &[u8]) -> u64 {
+        let count = || std::str::from_utf8(value.strip_prefix(b"count ")?).ok()?.parse().ok();
+        count().unwrap_or(1)
+    }
+
+    fn partitioners() -> impl Strategy<Value = Partitioner> {
+        let range = Partitioner::Range(vec![vec![0, 1], vec![1], vec![1, 0, 1]]);
+        prop::sample::select(vec![Partitioner::Hash(1), Partitioner::Hash(5), range])
+    }
+
+    /// The records of each partition, and the summary.
+    fn sort(
+        lines: &Lines,
+        partitioner: &Partitioner,
+        memory: usize,
+        combiner: Option<Count>,
+    ) -> (Vec<Lines>, SortSummary) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let scratch = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("segment");
+        let config = SortConfig {
+            partitioner: partitioner.clone(),
+            key: KEY,
+            memory,
+            scratch: scratch.path().to_owned(),
+            compression: Compression::Lz4,
+            combiner: combiner.map(|combiner| Box::new(combiner) as Box<dyn Combiner>),
+        };
+        let mut sorter = Sorter::new(config, &path);
+        for (line, key_len) in lines {
+            sorter.push(Record { line, key_len: *key_len }).expect("no error");
+        }
+        let summary = sorter.finish().expect("no error");
+        assert_eq!(SegmentIndex::read(&path).expect("whole"), summary.index);
+        assert_eq!(summary.index.partitions.len(), partitioner.partitions() as usize);
+        assert_eq!(fs_err::read_dir(scratch.path()).expect("there").count(), 0);
+        let open = |entry| PartitionReader::open(&path, entry).expect("opens");
+        (summary.index.partitions.iter().map(|entry| all(open(entry))).collect(), summary)
+    }
+
+    fn naive(lines: &Lines, partitioner: &Partitioner) -> Vec<Lines> {
+        let mut partitions = vec![Vec::new(); partitioner.partitions() as usize];
+        for (line, key_len) in lines {
+            partitions[partitioner.partition(&line[..*key_len]) as usize].push((line.clone(), *key_len));
+        }
+        partitions.iter_mut().for_each(crate::shuffle::merge::tests::sort_stably);
+        partitions
+    }
+
+    /// The number of records of each key.
+    fn totals(partitions: &[Lines]) -> BTreeMap<Vec<u8>, u64> {
+        let mut totals = BTreeMap::new();
+        for (line, key_len) in partitions.iter().flatten() {
+            *totals.entry(line[..*key_len].to_vec()).or_default() +=
+                number(line.get(key_len + 1..).unwrap_or_default());
+        }
+        totals
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_budget_gives_the_stable_sort_of_each_partition(
+            lines in lines(150), partitioner in partitioners(), budget in prop::sample::select(&BUDGETS[..]),
+        ) {
+            let (sorted, summary) = sort(&lines, &partitioner, budget, None);
+            prop_assert_eq!(sorted, naive(&lines, &partitioner));
+            prop_assert_eq!((summary.records_in, summary.records_out), (lines.len() as u64, lines.len() as u64));
+            prop_assert!(budget > 0 || summary.spills == lines.len().saturating_sub(1) as u64);
+        }
+
+        #[test]
+        fn a_combiner_gives_the_same_with_and_without_spills(
+            lines in lines(150), partitioner in partitioners(), budget in prop::sample::select(&BUDGETS[..]),
+        ) {
+            let expected = totals(&naive(&lines, &partitioner));
+            let (in_memory, summary) = sort(&lines, &partitioner, 1 << 20, Some(Count::InOrder));
+            prop_assert_eq!(totals(&in_memory), expected.clone());
+            prop_assert_eq!(summary.records_out, expected.len() as u64);
+            for combiner in [Count::InOrder, Count::Reversed] {
+                prop_assert_eq!(&sort(&lines, &partitioner, budget, Some(combiner)).0, &in_memory);
+            }
+            let (as_command, _) = sort(&lines, &partitioner, budget, Some(Count::AsCommand));
+            prop_assert_eq!(&as_command, &naive(&as_command.concat(), &partitioner));
+            prop_assert_eq!(totals(&as_command), expected);
+        }
+
+        #[test]
+        fn long_equal_beginnings_are_sorted(
+            endings in prop::collection::vec((0usize..90, lines(3)), 0..40),
+        ) {
+            let lines: Lines = endings
+                .into_iter()
+                .flat_map(|(begins, lines)| lines.into_iter().map(move |(line, key_len)| {
+                    ([vec![1; begins], line].concat(), begins + key_len)
+                }))
+                .collect();
+            let partitioner = Partitioner::Hash(2);
+            prop_assert_eq!(sort(&lines, &partitioner, 1 << 20, None).0, naive(&lines, &partitioner));
+        }
+    }
+
+    #[test]
+    fn more_runs_than_are_merged_at_once() {
+        let lines: Lines = (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761).to_be_bytes().to_vec(), 2)).collect();
+        let partitioner = Partitioner::Hash(3);
+        let (sorted, summary) = sort(&lines, &partitioner, 0, None);
+        assert_eq!(sorted, naive(&lines, &partitioner));
+        assert_eq!(summary.spills, 4999);
+    }
+
+    #[test]
+    fn a_record_larger_than_the_budget_is_sorted() {
+        let line = |key: u8, len: usize| (vec![key; len], 1);
+        let lines = vec![line(2, 10), line(1, 3 << 20), line(1, 0), line(0, 70_000)];
+        let lines: Lines =
+            lines.into_iter().map(|(line, key): (Vec<u8>, usize)| (line.clone(), key.min(line.len()))).collect();
+        let partitioner = Partitioner::Hash(1);
+        for memory in BUDGETS {
+            assert_eq!(sort(&lines, &partitioner, memory, None).0, naive(&lines, &partitioner));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! One attempt from its order to its result.
+//!
+//! It begins to fetch its input at once, waits for a slot, runs on a thread of its own, and reports. An attempt that was
+//! ended reports nothing: whoever ended it knows.
+
+use std::ffi::OsString;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::blame;
+use super::context::Context;
+use super::control::Control;
+use super::scratch::AttemptFolder;
+use super::stderr::{Kept, Log};
+use super::through::Commands;
+use super::{fetch, map, reduce};
+use crate::clock;
+use crate::facts::{Cause, Failure, Work};
+use crate::ids::AttemptId;
+use crate::input::{Split, SplitReader};
+use crate::protocol::bulk::Request;
+use crate::protocol::control::{TaskInput, ToDriver};
+
+/// How often it is looked whether an attempt still moves.
+const SILENCE_CHECK: Duration = Duration::from_millis(500);
+
+/// An attempt while it runs.
+pub struct Attempt {
+    /// Its name.
+    pub id: AttemptId,
+    /// What it shares with the others.
+    pub context: Arc<Context>,
+    /// By which it is watched and ended.
+    pub control: Arc<Control>,
+    /// Where its files are.
+    pub folder: AttemptFolder,
+    log: Log,
+    env: Vec<(OsString, OsString)>,
+    work_folder: std::path::PathBuf,
+}
+
+/// What is run once a slot is free.
+type Job = Box<dyn FnOnce() -> io::Result<Work> + Send>;
+
+/// Runs an attempt to its end and reports it.
+pub async fn run(
+    id: AttemptId,
+    input: TaskInput,
+    context: Arc<Context>,
+    control: Arc<Control>,
+    report: UnboundedSender<ToDriver>,
+) {
+    let attempt = Arc::new(Attempt::new(id, &input, context, Arc::clone(&control)));
+    let result = attempt.fetch_and_run(input, &report).await;
+    let kept = attempt.log.finish().unwrap_or_default();
+    let _litter = attempt.folder.tidy();
+    if control.has_ended() {
+        attempt.discard();
+        return;
+    }
+    let message = match result {
+        Ok(work) => finished(id, work, kept),
+        Err(error) => {
+            let failure = Failure { cause: blame::cause_of(&error), stderr_tail: kept.tail };
+            ToDriver::Failed { attempt: id, failure, stderr_bytes: kept.bytes }
+        }
+    };
+    // Without a driver the result waits in the queue.
+    let _gone = report.send(message);
+}
+
+fn finished(attempt: AttemptId, mut work: Work, kept: Kept) -> ToDriver {
+    work.counters = kept.counters.into_iter().map(|((group, name), amount)| (group, name, amount)).collect();
+    ToDriver::Finished { attempt, work, stderr_bytes: kept.bytes }
+}
+
+impl Attempt {
+    fn new(id: AttemptId, input: &TaskInput, context: Arc<Context>, control: Arc<Control>) -> Self {
+        let folder = context.scratch.attempt(id);
+        let log = Log::new(folder.stderr(), context.job().limits.stderr_max);
+        let env = environment(id, input, &context, &folder);
+        let work_folder = folder.work();
+        Attempt { id, context, control, folder, log, env, work_folder }
+    }
+
+    /// For running this attempt's commands.
+    pub fn commands(&self) -> Commands<'_> {
+        Commands { folder: &self.work_folder, env: &self.env, control: &self.control, log: &self.log }
+    }
+
+    async fn fetch_and_run(self: &Arc<Self>, input: TaskInput, report: &UnboundedSender<ToDriver>) -> io::Result<Work> {
+        self.folder.create(&self.context.scratch.files())?;
+        let job = self.prepare(input).await?;
+        let permit = Arc::clone(&self.context.slots).acquire_owned().await.map_err(io::Error::other)?;
+        if self.control.has_ended() {
+            return Err(io::Error::other("the attempt was ended"));
+        }
+        let _gone = report.send(ToDriver::Started(self.id));
+        self.control.alive();
+        let started = clock::now();
+        let running = tokio::task::spawn_blocking(move || {
+            let result = job();
+            drop(permit);
+            result
+        });
+        let mut work = self.watched(running).await?;
+        work.took = clock::now().since(started);
+        Ok(work)
+    }
+
+    /// Gets the input under way.
+    async fn prepare(self: &Arc<Self>, input: TaskInput) -> io::Result<Job> {
+        let attempt = Arc::clone(self);
+        match input {
+            TaskInput::Split(split) => {
+                self.control.expect(split.bytes());
+                if self.context.assignment.output_here.is_some() {
+                    let bytes = move |split: &Split| SplitReader::open(split).map_err(blame::input);
+                    return Ok(Box::new(move || map::run(&attempt, &split, bytes(&split)?)));
+                }
+                let mux = self.context.mux().await.map_err(io::Error::other)?;
+                let stream = mux.fetch(Request::Input { split: self.id.task.index });
+                self.control.attach_stream(stream.aborter());
+                Ok(Box::new(move || map::run(&attempt, &split, stream.into_reader())))
+            }
+            TaskInput::Partition { maps } => {
+                let sources = fetch::fetch(self, maps).await?;
+                Ok(Box::new(move || reduce::run(&attempt, sources)))
+            }
+        }
+    }
+
+    /// Waits for the end; ends the attempt itself where it is silent for too long.
+    async fn watched(&self, running: tokio::task::JoinHandle<io::Result<Work>>) -> io::Result<Work> {
+        let mut running = running;
+        let Some(limit) = self.context.job().limits.silence_max else {
+            return running.await.map_err(panicked)?;
+        };
+        let mut check = tokio::time::interval(SILENCE_CHECK);
+        loop {
+            tokio::select! {
+                result = &mut running => return result.map_err(panicked)?,
+                _ = check.tick() => if self.control.silent_for(limit) {
+                    self.control.cut();
+                    let _cut = running.await;
+                    return Err(blame::carry(Cause::Silent { limit }));
+                }
+            }
+        }
+    }
+
+    /// Removes what an unwanted attempt made.
+    fn discard(&self) {
+        self.context.drop_segment(self.id);
+        let _litter = self.folder.remove();
+        let _litter = fs_err::remove_file(self.context.part(self.id));
+    }
+}
+
+fn panicked(error: tokio::task::JoinError) -> io::Error {
+    blame::carry(Cause::Worker { text: format!("a bug of runner: {error}") })
+}
+
+/// What the commands of an attempt see: Hadoop Streaming's names (MRJobConfig, with dots as underscores).
+fn environment(
+    id: AttemptId,
+    input: &TaskInput,
+    context: &Context,
+    folder: &AttemptFolder,
+) -> Vec<(OsString, OsString)> {
+    let mut env = context.environment();
+    let mut add = |name: &str, value: OsString| env.push((name.into(), value));
+    add("TMPDIR", folder.tmp().into());
+    add("mapreduce_task_id", id.task.to_string().into());
+    add("mapreduce_task_attempt_id", id.to_string().into());
+    add("mapreduce_task_partition", id.task.index.to_string().into());
+    add("mapreduce_task_ismap", matches!(input, TaskInput::Split(_)).to_string().into());
+    if let TaskInput::Split(Split { pieces, .. }) = input
+        && let Some(first) = pieces.first()
+    {
+        add("mapreduce_map_input_file", first.path.clone().into());
+        add("mapreduce_map_input_start", first.start.to_string().into());
+        add("mapreduce_map_input_length", (first.end - first.start).to_string().into());
+    }
+    env
+}

@@ -1,0 +1,13 @@
+//! The built-in jobs, run in the worker process: no pipes, no copies, and combined as they go.
+//!
+//! [`map`] turns the lines of a split into records, [`reduce()`] and [`Folding`] are what the reduces and combiners
+//! do with sorted ones.
+
+mod counts;
+mod map;
+mod reduce;
+mod sum;
+mod top;
+
+pub use map::{each as each_line, map};
+pub use reduce::{Folding, each as each_record, reduce};

@@ -1,0 +1,130 @@
+//! A user's command as an attempt runs it: three pipes, a supervisor, and a word on how it ended.
+//!
+//! Its environment is this process's own (the host's) plus ours: nothing of the driver's comes along.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::pipe::fcntl_setpipe_size;
+
+use super::control::Control;
+use super::supervise::{Ended, LIFELINE, read_end};
+use crate::facts::Cause;
+
+/// Pipes this large save most of the switches between a command and us. The kernel grants it to everybody by default
+/// (pipe(7), /proc/sys/fs/pipe-max-size); where it does not, the usual 64 KiB serve.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// What is run, and where.
+pub struct Spec<'a> {
+    /// For messages: map, combine, reduce, setup.
+    pub step: &'static str,
+    /// For `sh -c`.
+    pub command: &'a str,
+    /// The working directory.
+    pub folder: &'a Path,
+    /// Added to the environment.
+    pub env: &'a [(OsString, OsString)],
+    /// Can kill it.
+    pub control: &'a Control,
+}
+
+/// A command that runs.
+pub struct Running {
+    step: &'static str,
+    supervisor: Child,
+    lifeline: UnixStream,
+    /// Its stdin, until it is taken; dropping it is the end of the command's input.
+    pub stdin: Option<ChildStdin>,
+    /// Its stdout, until it is taken.
+    pub stdout: Option<ChildStdout>,
+    /// Its stderr, until it is taken.
+    pub stderr: Option<ChildStderr>,
+}
+
+/// Starts a command.
+///
+/// # Errors
+/// When the supervisor cannot be started, as when the host is out of processes.
+pub fn start(spec: &Spec) -> io::Result<Running> {
+    let (lifeline, theirs) = UnixStream::pair()?;
+    let mut command = Command::new(own_binary());
+    command.args(["worker", "supervise", "--", spec.command]);
+    command.current_dir(spec.folder).envs(spec.env.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mapping = FdMapping { parent_fd: OwnedFd::from(theirs), child_fd: LIFELINE };
+    command.fd_mappings(vec![mapping]).map_err(io::Error::other)?;
+    let mut supervisor = command.spawn()?;
+    drop(command);
+    spec.control.attach(lifeline.try_clone()?);
+    let (stdin, stdout, stderr) = (supervisor.stdin.take(), supervisor.stdout.take(), supervisor.stderr.take());
+    if let Some(stdin) = &stdin {
+        let _small = fcntl_setpipe_size(stdin, PIPE_BYTES);
+    }
+    if let Some(stdout) = &stdout {
+        let _small = fcntl_setpipe_size(stdout, PIPE_BYTES);
+    }
+    Ok(Running { step: spec.step, supervisor, lifeline, stdin, stdout, stderr })
+}
+
+/// Kills a running command from any thread.
+pub struct Killer(UnixStream);
+
+impl Killer {
+    /// Kills it if `result` is an error, so that no stream of it stays open.
+    ///
+    /// # Errors
+    /// The one it was given.
+    pub fn kill_if_err<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.is_err() {
+            let _gone = self.0.shutdown(Shutdown::Both);
+        }
+        result
+    }
+}
+
+impl Running {
+    /// A handle that kills it.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn killer(&self) -> io::Result<Killer> {
+        self.lifeline.try_clone().map(Killer)
+    }
+
+    /// Waits for the end; all that the command started is dead then. None means that it ended with code 0.
+    ///
+    /// # Errors
+    /// When the supervisor cannot be waited for.
+    pub fn wait(mut self) -> io::Result<Option<Cause>> {
+        drop(self.stdin.take());
+        let ended = read_end(&mut self.lifeline);
+        self.supervisor.wait()?;
+        let step = self.step.to_owned();
+        Ok(match ended {
+            Some(Ended::Exit(0)) => None,
+            Some(Ended::Exit(code)) => Some(Cause::Exit { step, code }),
+            Some(Ended::Signal(signal)) => Some(Cause::Signal { step, signal }),
+            None => Some(Cause::Worker { text: format!("the supervisor of the {step} command died") }),
+        })
+    }
+}
+
+impl Drop for Running {
+    /// Whatever goes wrong on the way, nothing runs on.
+    fn drop(&mut self) {
+        let _gone = self.lifeline.shutdown(Shutdown::Both);
+        let _reaped = self.supervisor.wait();
+    }
+}
+
+/// This program's file, also after it was replaced on disk by an upgrade.
+fn own_binary() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}

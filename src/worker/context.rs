@@ -1,0 +1,146 @@
+//! What all attempts of a worker share.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::{Semaphore, watch};
+
+use super::scratch::Scratch;
+use crate::ids::{AttemptId, TaskId, WorkerId};
+use crate::job::Job;
+use crate::protocol::bulk::Mux;
+use crate::protocol::control::Assignment;
+use crate::shuffle::segment::{Compression, SegmentIndex};
+use crate::units::Bytes;
+
+/// The job on this worker.
+pub struct Context {
+    /// What the driver said.
+    pub assignment: Assignment,
+    /// Where files go.
+    pub scratch: Scratch,
+    /// One permit a slot.
+    pub slots: Arc<Semaphore>,
+    /// Memory of one attempt for sorting and tables, in bytes.
+    pub memory: usize,
+    /// The driver's end of the bulk connection, once there is one.
+    pub bulk: watch::Receiver<Option<Mux>>,
+    /// Segments of finished attempts here.
+    segments: RwLock<HashMap<AttemptId, Arc<SegmentIndex>>>,
+    /// Who holds the segment of each map.
+    places: RwLock<HashMap<TaskId, (AttemptId, WorkerId)>>,
+}
+
+/// The memory for sorting is bounded so that neither a small host is exhausted nor a large one filled with what the
+/// page cache does as well.
+const MEMORY_MIN: u64 = 32 << 20;
+const MEMORY_MAX: u64 = 512 << 20;
+
+impl Context {
+    /// The context of an assignment.
+    pub fn new(assignment: Assignment, scratch: Scratch, bulk: watch::Receiver<Option<Mux>>) -> Self {
+        let slots = assignment.slots.max(1);
+        let memory = assignment.job.limits.sort_memory.unwrap_or_else(|| {
+            let share = available_memory().0 / 2 / u64::from(slots);
+            Bytes(share.clamp(MEMORY_MIN, MEMORY_MAX))
+        });
+        Context {
+            slots: Arc::new(Semaphore::new(slots as usize)),
+            memory: memory.as_usize(),
+            assignment,
+            scratch,
+            bulk,
+            segments: RwLock::default(),
+            places: RwLock::default(),
+        }
+    }
+
+    /// The job.
+    pub fn job(&self) -> &Job {
+        &self.assignment.job
+    }
+
+    /// The connection to the driver; waits for it.
+    ///
+    /// # Errors
+    /// When the worker ends before there is one.
+    pub async fn mux(&self) -> Result<Mux, String> {
+        let mut bulk = self.bulk.clone();
+        let mux = bulk.wait_for(Option::is_some).await.map_err(|_closed| "the worker ends".to_owned())?;
+        mux.clone().ok_or_else(|| "the driver is gone".to_owned())
+    }
+
+    /// Files are compressed where they cross a network, and not where they stay on this disk.
+    pub fn compression(&self) -> Compression {
+        if self.assignment.output_here.is_some() { Compression::None } else { Compression::Lz4 }
+    }
+
+    /// Keeps the index of a finished segment.
+    pub fn add_segment(&self, attempt: AttemptId, index: Arc<SegmentIndex>) {
+        write(&self.segments).insert(attempt, index);
+    }
+
+    /// The index of a segment that is here.
+    pub fn segment(&self, attempt: AttemptId) -> Option<Arc<SegmentIndex>> {
+        read(&self.segments).get(&attempt).cloned()
+    }
+
+    /// Forgets a segment.
+    pub fn drop_segment(&self, attempt: AttemptId) {
+        write(&self.segments).remove(&attempt);
+    }
+
+    /// Learns where the segment of a map is.
+    pub fn publish(&self, map: AttemptId, holder: WorkerId) {
+        write(&self.places).insert(map.task, (map, holder));
+    }
+
+    /// Where the segments of so many maps are, in the order of the maps; or the first that is not known.
+    ///
+    /// # Errors
+    /// The task whose segment was not published.
+    pub fn places(&self, maps: u32) -> Result<Vec<(AttemptId, WorkerId)>, TaskId> {
+        let places = read(&self.places);
+        (0..maps).map(TaskId::map).map(|task| places.get(&task).copied().ok_or(task)).collect()
+    }
+
+    /// What every command of the job sees, in Hadoop Streaming's names.
+    pub fn environment(&self) -> Vec<(OsString, OsString)> {
+        let job = self.job();
+        let ours = [
+            ("mapreduce_job_id", self.assignment.id.to_string()),
+            ("mapreduce_job_name", job.name.clone()),
+            ("mapreduce_job_reduces", job.reduces().to_string()),
+        ];
+        let ours = ours.into_iter().map(|(name, value)| (name.into(), value.into()));
+        ours.chain(job.env.iter().map(|(name, value)| (name.into(), value.into()))).collect()
+    }
+
+    /// Where the part of an attempt is written.
+    pub fn part(&self, attempt: AttemptId) -> PathBuf {
+        match &self.assignment.output_here {
+            Some(output) => super::scratch::part_in(output, attempt),
+            None => self.scratch.attempt(attempt).part(),
+        }
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What the kernel says that programs may still take (proc(5), MemAvailable); 1 GiB where it does not say.
+fn available_memory() -> Bytes {
+    let field = |text: String| {
+        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    let kibibytes = fs_err::read_to_string("/proc/meminfo").ok().and_then(field);
+    Bytes(kibibytes.map_or(1 << 30, |kibibytes| kibibytes << 10))
+}

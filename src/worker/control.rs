@@ -1,0 +1,136 @@
+//! The handle by which an attempt is watched and ended from outside.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{self, Moment};
+use crate::ids::AttemptId;
+use crate::protocol::bulk::Aborter;
+use crate::protocol::control::Progress;
+
+/// Shared by the threads of an attempt, the worker's loop, and nobody else.
+#[derive(Debug, Default)]
+pub struct Control {
+    ended: AtomicBool,
+    /// When anything moved last, in microseconds on our clock.
+    moved: AtomicU64,
+    /// Readers that wait for input: such time is not the attempt's.
+    waiting: AtomicUsize,
+    bytes_done: AtomicU64,
+    bytes_total: AtomicU64,
+    ropes: Mutex<Ropes>,
+}
+
+/// What must be cut so that blocked threads wake up.
+#[derive(Debug, Default)]
+struct Ropes {
+    lifelines: Vec<UnixStream>,
+    streams: Vec<Aborter>,
+}
+
+impl Control {
+    /// Ends the attempt, which then reports nothing.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.cut();
+    }
+
+    /// Makes the attempt fail: its commands are killed, its reads fail.
+    pub fn cut(&self) {
+        let ropes = std::mem::take(&mut *self.ropes.lock().unwrap_or_else(PoisonError::into_inner));
+        for lifeline in ropes.lifelines {
+            let _gone = lifeline.shutdown(Shutdown::Both);
+        }
+        for stream in ropes.streams {
+            stream.abort();
+        }
+    }
+
+    /// Whether [`Control::end`] was called.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// A command's lifeline, cut when the attempt is ended.
+    pub fn attach(&self, lifeline: UnixStream) {
+        self.ropes.lock().unwrap_or_else(PoisonError::into_inner).lifelines.push(lifeline);
+        if self.has_ended() {
+            self.end();
+        }
+    }
+
+    /// A stream that the attempt reads, aborted when it is ended.
+    pub fn attach_stream(&self, stream: Aborter) {
+        self.ropes.lock().unwrap_or_else(PoisonError::into_inner).streams.push(stream);
+        if self.has_ended() {
+            self.end();
+        }
+    }
+
+    /// Something was read, written or reported.
+    pub fn alive(&self) {
+        self.moved.store(clock::now().0, Ordering::Relaxed);
+    }
+
+    /// So much more of the input is used up.
+    pub fn advance(&self, bytes: u64) {
+        self.bytes_done.fetch_add(bytes, Ordering::Relaxed);
+        self.alive();
+    }
+
+    /// Counts a record that was merged.
+    ///
+    /// # Errors
+    /// When the attempt has ended. Looking at the clock for each record would cost more than most records do, so it is
+    /// done once in a while.
+    pub fn count(&self, bytes: u64) -> io::Result<()> {
+        let before = self.bytes_done.fetch_add(bytes, Ordering::Relaxed);
+        if (before ^ (before + bytes)) >> 16 != 0 {
+            self.alive();
+            if self.has_ended() {
+                return Err(io::Error::other("the attempt was ended"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a new count, of so many bytes.
+    pub fn restart(&self, bytes_total: u64) {
+        self.bytes_done.store(0, Ordering::Relaxed);
+        self.expect(bytes_total);
+        self.alive();
+    }
+
+    /// How much input there will be.
+    pub fn expect(&self, bytes: u64) {
+        self.bytes_total.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Runs something that may wait for input from elsewhere.
+    pub fn while_waiting<T>(&self, read: impl FnOnce() -> T) -> T {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let result = read();
+        self.alive();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        result
+    }
+
+    /// Whether nothing moved for `limit` although nothing is waited for.
+    pub fn silent_for(&self, limit: Duration) -> bool {
+        let moved = Moment(self.moved.load(Ordering::Relaxed));
+        self.waiting.load(Ordering::Relaxed) == 0 && clock::now().since(moved) >= limit
+    }
+
+    /// How far it is.
+    pub fn progress(&self, attempt: AttemptId) -> Progress {
+        Progress {
+            attempt,
+            bytes_done: self.bytes_done.load(Ordering::Relaxed),
+            bytes_total: self.bytes_total.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A map attempt: a split through the map step into a segment, or straight into an output part.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use super::attempt::Attempt;
+use super::builtin;
+use super::meter::Metered;
+use super::part::PartWriter;
+use crate::facts::Work;
+use crate::input::lines::LineReader;
+use crate::input::Split;
+use crate::input::decode::decode;
+use crate::job::Step;
+use crate::shuffle::record::{KeyRule, Record, RecordStream};
+use crate::shuffle::sort::{Combiner, SortConfig, Sorter};
+
+/// Runs it over the bytes of its split.
+///
+/// # Errors
+/// See [`super::blame::cause_of`].
+pub fn run(attempt: &Arc<Attempt>, split: &Split, bytes: impl Read + Send + 'static) -> io::Result<Work> {
+    let input = decode(split.codec, Metered::new(bytes, Arc::clone(&attempt.control)))?;
+    let mut sink = Sink::open(attempt)?;
+    let records_in = match &attempt.context.job().map {
+        Step::Identity => builtin::each_line(&mut LineReader::new(input), &mut |line| sink.push(line))?,
+        Step::Builtin(kind) => {
+            let memory = attempt.context.memory / 2;
+            let mut lines = LineReader::new(input);
+            builtin::map(kind, split.source, memory, &mut lines, &mut |line| sink.push(line))?
+        }
+        Step::Command(command) => {
+            let mut records = 0;
+            let feed = |stdin: &mut dyn Write| copy_lines(input, stdin, &mut records);
+            attempt.commands().through("map", command, feed, |line| sink.push(line))?;
+            records
+        }
+    };
+    let work = sink.finish(attempt)?;
+    Ok(Work { bytes_in: split.bytes(), records_in, ..work })
+}
+
+/// Copies everything, and counts lines.
+fn copy_lines(mut input: impl Read, output: &mut dyn Write, lines: &mut u64) -> io::Result<()> {
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let count = match input.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        *lines += memchr::memchr_iter(b'\n', &buffer[..count]).count() as u64;
+        output.write_all(&buffer[..count])?;
+    }
+}
+
+/// Where a map's lines go.
+enum Sink {
+    Segment { sorter: Box<Sorter>, key: KeyRule },
+    Part(PartWriter),
+}
+
+impl Sink {
+    fn open(attempt: &Arc<Attempt>) -> io::Result<Self> {
+        let context = &attempt.context;
+        let job = context.job();
+        let Some(partitioner) = job.partitioner.clone() else {
+            return PartWriter::create(&context.part(attempt.id)).map(Sink::Part);
+        };
+        let config = SortConfig {
+            partitioner,
+            key: job.key.clone(),
+            memory: context.memory,
+            scratch: attempt.folder.runs(),
+            compression: context.compression(),
+            combiner: job.combine.as_ref().and_then(|step| combiner(step, attempt)),
+        };
+        let sorter = Box::new(Sorter::new(config, attempt.folder.segment()));
+        Ok(Sink::Segment { sorter, key: job.key.clone() })
+    }
+
+    fn push(&mut self, line: &[u8]) -> io::Result<()> {
+        match self {
+            Sink::Segment { sorter, key } => sorter.push(Record::new(line, key)),
+            Sink::Part(part) => part.push(line),
+        }
+    }
+
+    fn finish(self, attempt: &Attempt) -> io::Result<Work> {
+        match self {
+            Sink::Part(part) => {
+                let part = part.finish()?;
+                Ok(Work { bytes_out: part.bytes, records_out: part.records, hash: part.hash, ..Work::default() })
+            }
+            Sink::Segment { sorter, .. } => {
+                let summary = sorter.finish()?;
+                let index = Arc::new(summary.index);
+                attempt.context.add_segment(attempt.id, Arc::clone(&index));
+                Ok(Work {
+                    bytes_out: index.partitions.iter().map(|partition| partition.raw).sum(),
+                    records_out: summary.records_out,
+                    bytes_shuffled: index.partitions.iter().map(|partition| partition.stored).sum(),
+                    spills: u32::try_from(summary.spills).unwrap_or(u32::MAX),
+                    hash: index.hash(),
+                    ..Work::default()
+                })
+            }
+        }
+    }
+}
+
+fn combiner(step: &Step, attempt: &Arc<Attempt>) -> Option<Box<dyn Combiner>> {
+    match step {
+        Step::Identity => None,
+        Step::Builtin(kind) => Some(Box::new(builtin::Folding(kind.clone()))),
+        Step::Command(command) => {
+            Some(Box::new(CommandCombiner { attempt: Arc::clone(attempt), command: command.clone() }))
+        }
+    }
+}
+
+/// A user's combiner: run once over each sorted run.
+struct CommandCombiner {
+    attempt: Arc<Attempt>,
+    command: String,
+}
+
+impl Combiner for CommandCombiner {
+    fn combine(
+        &mut self,
+        mut sorted: &mut (dyn RecordStream + Send),
+        out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let feed = |stdin: &mut dyn Write| super::reduce::write_records(&mut sorted, stdin);
+        self.attempt.commands().through("combine", &self.command, feed, out)
+    }
+
+    fn in_process(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,104 @@
+//! A reduce attempt: one partition of every segment, merged, through the reduce step into an output part.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use super::attempt::Attempt;
+use super::blame::carry;
+use super::builtin;
+use super::control::Control;
+use super::fetch::Fetched;
+use super::part::PartWriter;
+use crate::facts::{Cause, Work};
+use crate::job::Step;
+use crate::shuffle::passes::merge_in_passes;
+use crate::shuffle::reader::PartitionReader;
+use crate::shuffle::record::{Record, RecordStream};
+
+/// How many sources are merged at once: each has a block of memory and a descriptor.
+const FAN_IN: usize = 128;
+
+/// Runs it over what was fetched.
+///
+/// # Errors
+/// See [`super::blame::cause_of`].
+pub fn run(attempt: &Arc<Attempt>, fetched: Fetched) -> io::Result<Work> {
+    let context = &attempt.context;
+    let mut part = PartWriter::create(&context.part(attempt.id))?;
+    let sources = fetched.sources.iter().map(|(_, source)| source.clone()).collect();
+    let merged = merge_in_passes(sources, FAN_IN, &attempt.folder.runs(), context.compression());
+    let reduced = merged.and_then(|merged| {
+        let mut sorted = Watched { inner: merged, control: &attempt.control };
+        // A program is not run for a partition without records, so that it writes nothing where there is nothing.
+        match &context.job().reduce {
+            _ if fetched.records == 0 => Ok(()),
+            Step::Identity => builtin::each_record(&mut sorted, &mut |line| part.push(line)),
+            Step::Builtin(kind) => builtin::reduce(kind, &mut sorted, &mut |line| part.push(line)),
+            Step::Command(command) => {
+                let feed = |stdin: &mut dyn Write| write_records(&mut sorted, stdin);
+                attempt.commands().through("reduce", command, feed, |line| part.push(line))
+            }
+        }
+    });
+    reduced.map_err(|error| find_culprit(error, &fetched))?;
+    let part = part.finish()?;
+    Ok(Work {
+        bytes_in: fetched.bytes,
+        records_in: fetched.records,
+        bytes_out: part.bytes,
+        records_out: part.records,
+        bytes_shuffled: fetched.bytes_from_others,
+        spills: 0,
+        hash: part.hash,
+        ..Work::default()
+    })
+}
+
+/// Writes records as lines.
+///
+/// # Errors
+/// Those of both sides.
+pub fn write_records(sorted: &mut dyn RecordStream, output: &mut dyn Write) -> io::Result<()> {
+    while let Some(record) = sorted.next_record()? {
+        output.write_all(record.line)?;
+        output.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+/// Where the merge met a corrupt segment: reads all sources once more, each by itself, to tell whose it is.
+fn find_culprit(error: io::Error, fetched: &Fetched) -> io::Error {
+    if !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
+        return error;
+    }
+    for (map, source) in &fetched.sources {
+        let read = PartitionReader::open(&source.path, &source.entry).and_then(|mut records| {
+            while records.advance()? {}
+            Ok(())
+        });
+        if let Err(error) = read {
+            return carry(Cause::Fetch { source: *map, text: error.to_string() });
+        }
+    }
+    error
+}
+
+/// Records on their way to the reduce step: progress is counted, and an ended attempt stops.
+struct Watched<'a, S> {
+    inner: S,
+    control: &'a Control,
+}
+
+impl<S: RecordStream> RecordStream for Watched<'_, S> {
+    fn advance(&mut self) -> io::Result<bool> {
+        let more = self.inner.advance()?;
+        if more {
+            self.control.count(self.inner.record().line.len() as u64 + 1)?;
+        }
+        Ok(more)
+    }
+
+    fn record(&self) -> Record<'_> {
+        self.inner.record()
+    }
+}

@@ -1,0 +1,129 @@
+//! The small process that stands between the worker and each user command.
+//!
+//! It is the subreaper of all that the command starts: when the command ends, when the attempt is killed, or when the
+//! worker dies, every process below is killed, those that called `setsid` included (prctl(2), PR_SET_CHILD_SUBREAPER).
+//! Its lifeline is a socket to the worker: the end of it means to kill; before it exits it says there how the command
+//! ended. It never reads or writes the command's data.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitStatus};
+
+use anyhow::Context;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait};
+use rustix::stdio::{dup2_stdin, dup2_stdout};
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::frames;
+
+/// The descriptor at which the lifeline is handed over: the first behind the standard three.
+pub const LIFELINE: i32 = 3;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ended {
+    /// With an exit code.
+    Exit(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+/// Runs `sh -c command` with this process's standard streams, until it and all that it started have ended.
+///
+/// # Errors
+/// When the shell cannot be started.
+pub fn run(command: &str, lifeline: UnixStream) -> anyhow::Result<()> {
+    set_child_subreaper(Some(getpid())).context("becoming a subreaper")?;
+    let shell = Command::new("/bin/sh").arg("-c").arg(command).process_group(0).spawn();
+    let shell = Pid::from_child(&shell.context("starting /bin/sh")?);
+    release_streams()?;
+    kill_when_cut(lifeline.try_clone()?, shell);
+    let ended = wait_for(shell)?;
+    kill_rest(shell);
+    // The worker may be gone: then nobody wants to know.
+    let _gone = (&lifeline).write_all(&frames::encode(&ended)?);
+    Ok(())
+}
+
+/// Reads how the command ended; none when the supervisor died before it could say so.
+pub fn read_end(lifeline: &mut UnixStream) -> Option<Ended> {
+    let mut bytes = Vec::new();
+    lifeline.read_to_end(&mut bytes).ok()?;
+    frames::decode(&bytes).ok()
+}
+
+/// Lets go of the command's stdin and stdout, so that their other ends see when the command closes them.
+fn release_streams() -> anyhow::Result<()> {
+    let nowhere = fs_err::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&nowhere).context("releasing stdin")?;
+    dup2_stdout(&nowhere).context("releasing stdout")
+}
+
+/// Watches the lifeline on a thread; its end kills everything.
+fn kill_when_cut(mut lifeline: UnixStream, shell: Pid) {
+    std::thread::spawn(move || {
+        // The worker never writes: whatever comes back is the end.
+        let _end = lifeline.read(&mut [0]);
+        let _gone = kill_process_group(shell, Signal::KILL);
+        kill_rest(shell);
+        std::process::exit(0);
+    });
+}
+
+/// Reaps children, adopted ones too, until the shell is among them.
+fn wait_for(shell: Pid) -> anyhow::Result<Ended> {
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == shell => return Ok(ended(status.as_raw() as i32)),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error).context("waiting for the command"),
+        }
+    }
+}
+
+fn ended(raw: i32) -> Ended {
+    use std::os::unix::process::ExitStatusExt;
+    let status = ExitStatus::from_raw(raw);
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ended::Exit(code),
+        (None, signal) => Ended::Signal(signal.unwrap_or_default()),
+    }
+}
+
+/// Kills and reaps what is left below this process. The orphans of a killed process become our children, so one pass
+/// after the other reaches all; a process that forks as fast as it dies is in a group that dies as one.
+fn kill_rest(shell: Pid) {
+    let _gone = kill_process_group(shell, Signal::KILL);
+    while !matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD)) {
+        for child in children() {
+            let _gone = kill_process(child, Signal::KILL);
+        }
+        let _reaped = wait(WaitOptions::empty());
+    }
+}
+
+/// The direct children of this process, from /proc.
+fn children() -> Vec<Pid> {
+    let us = getpid().as_raw_nonzero().get();
+    let processes = fs_err::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| parent(*pid) == Some(us)).filter_map(Pid::from_raw).collect()
+}
+
+/// The parent of a process: the second field behind the command's closing bracket in /proc/PID/stat (proc(5)).
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs_err::read(format!("/proc/{pid}/stat")).ok()?;
+    let behind = memchr::memrchr(b')', &stat)? + 2;
+    let text = std::str::from_utf8(stat.get(behind..)?).ok()?;
+    text.split(' ').nth(1)?.parse().ok()
+}
+
+/// The lifeline that this process was given.
+///
+/// # Errors
+/// When it was started by hand, without one.
+pub fn inherited_lifeline() -> io::Result<UnixStream> {
+    super::descriptor::inherited(LIFELINE).map(UnixStream::from)
+}

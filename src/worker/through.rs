@@ -1,0 +1,122 @@
+//! Records through a user's command: one thread feeds it, one keeps its stderr, and the caller's drains it.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+use std::process::ChildStdin;
+
+use super::blame::carry;
+use super::command::{self, Spec};
+use super::control::Control;
+use super::stderr::Log;
+use crate::facts::Cause;
+use crate::input::lines::LineReader;
+
+/// The commands of one attempt: where they run, what they see, who watches.
+pub struct Commands<'a> {
+    /// The working directory.
+    pub folder: &'a Path,
+    /// Added to the environment.
+    pub env: &'a [(OsString, OsString)],
+    /// The attempt's.
+    pub control: &'a Control,
+    /// The attempt's.
+    pub log: &'a Log,
+}
+
+impl Commands<'_> {
+    /// Runs `command`: `feed` writes its input, `drain` takes each line that it prints. A command that closes its stdin
+    /// early just gets no more.
+    ///
+    /// # Errors
+    /// Those of `feed` and `drain`, upon which the command is killed; the way the command ended, if that was not 0
+    /// (see [`super::blame::cause_of`]).
+    pub fn through(
+        &self,
+        step: &'static str,
+        command: &str,
+        feed: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send,
+        mut drain: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Commands { folder, env, control, log } = *self;
+        let mut running = command::start(&Spec { step, command, folder, env, control })?;
+        let (stdin, stdout, stderr) = (running.stdin.take(), running.stdout.take(), running.stderr.take());
+        let killer = running.killer()?;
+        let streams = std::thread::scope(|scope| {
+            let feeding = scope.spawn(|| {
+                let fed = stdin.map_or(Ok(()), |stdin| feed_until_closed(stdin, feed));
+                killer.kill_if_err(fed)
+            });
+            let keeping = scope.spawn(|| stderr.map_or(Ok(()), |stderr| log.keep(stderr, || control.alive())));
+            let drained = stdout.map_or(Ok(()), |stdout| drain_lines(stdout, control, &mut drain));
+            let drained = killer.kill_if_err(drained);
+            let (fed, kept) = (feeding.join(), keeping.join());
+            fed.unwrap_or_else(|_| Err(panicked())).and(drained).and(kept.unwrap_or_else(|_| Err(panicked())))
+        });
+        let ended = running.wait();
+        streams?;
+        ended?.map_or(Ok(()), |cause| Err(carry(cause)))
+    }
+
+    /// Runs a command that reads nothing; what it prints counts as stderr.
+    ///
+    /// # Errors
+    /// As [`Commands::through`].
+    pub fn alone(&self, step: &'static str, command: &str) -> io::Result<()> {
+        self.through(step, &format!("exec 1>&2\n{command}"), |_| Ok(()), |_| Ok(()))
+    }
+}
+
+/// Feeds a command until all is written or it wants no more.
+fn feed_until_closed(stdin: ChildStdin, feed: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut pipe = Pipe { stdin, closed: false };
+    let mut buffer = BufWriter::with_capacity(128 << 10, &mut pipe);
+    let fed = feed(&mut buffer).and_then(|()| buffer.flush());
+    // What is still in the buffer after an error must not be written.
+    let (_pipe, _rest) = buffer.into_parts();
+    if pipe.closed { Ok(()) } else { fed }
+}
+
+/// Remembers that the reader went away, which is no fault.
+struct Pipe {
+    stdin: ChildStdin,
+    closed: bool,
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stdin.write(bytes).inspect_err(|error| self.closed |= error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn drain_lines(
+    stdout: impl Read,
+    control: &Control,
+    drain: &mut impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut lines = LineReader::new(AliveReader { inner: stdout, control });
+    while let Some(line) = lines.next_line()? {
+        drain(line)?;
+    }
+    Ok(())
+}
+
+/// Each read is a sign of life.
+struct AliveReader<'a, R> {
+    inner: R,
+    control: &'a Control,
+}
+
+impl<R: Read> Read for AliveReader<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).inspect(|_| self.control.alive())
+    }
+}
+
+fn panicked() -> io::Error {
+    carry(Cause::Worker { text: "a thread of the attempt panicked; see the worker's log".to_owned() })
+}
