@@ -3,14 +3,22 @@
 //! One binary is the command line, the driver and the worker. Modules stand in ranks, and imports point only downwards
 //! (`tests/architecture.rs` holds the table).
 
+pub mod cli;
 pub mod clock;
+pub mod driver;
 pub mod error;
 pub mod facts;
+pub mod fleet;
 pub mod ids;
 pub mod input;
 pub mod job;
+pub mod journal;
+pub mod progress;
 pub mod protocol;
+pub mod report;
 pub mod scheduler;
+pub mod settings;
 pub mod shuffle;
+pub mod transport;
 pub mod units;
 pub mod worker;

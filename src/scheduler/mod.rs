@@ -1,5 +1,188 @@
 //! Decides who runs what: a value that events go into and actions come out of.
+//!
+//! [`Scheduler::handle`] takes one [`Event`] and changes tables: reacting is not deciding. [`Scheduler::decide`], once
+//! a batch of events, fills free places and hands out the [`Action`]s, to be performed in order. It does no I/O, asks no
+//! clock, throws no dice, and iterates nothing that is hashed, so that a run is repeated exactly by its events:
+//! `tests/simulation` runs whole fleets of made-up workers through it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `rules` | the numbers that decisions rest on |
+//! | `task`, `worker`, `host` | the tables, each with the ordered sets and counters that make events cheap |
+//! | `react` | one `on_*` function per event |
+//! | `blame` | what failures say about hosts and tasks |
+//! | `decide` | the pass that fills places, moves what waits behind others, and ends the job |
+//! | `explain`, `check` | why a task is not running, in words; whether the tables agree |
+//!
+//! What a task goes through: *ready* → *out* (attempts queued or running) → *held* (a segment on its worker) or
+//! *committing* → *committed*. A lost worker, an unreadable segment or a failed commit leads back to ready. Reduces
+//! begin when no map is unfinished, which is a counter: maps × reduces appears nowhere.
+//!
+//! Places kept free for what comes. Copies of stragglers: a task has a list of live attempts, the first commit wins
+//! and the others are dropped as beaten; what is missing is progress in the events, the choice in `decide`, and a
+//! [`Scheduler::deadline`]. Resume: the same tables filled from facts before the first event. Load limits and draining:
+//! fewer places in `worker`.
 
+mod blame;
+mod check;
+mod decide;
 mod event;
+mod explain;
+mod host;
+mod react;
+mod rules;
+mod task;
+mod worker;
 
 pub use event::{Action, Event};
+pub use rules::{Config, Rules};
+
+use crate::clock::Moment;
+use crate::facts::{DropReason, End, Fact};
+use crate::ids::{AttemptId, Epoch, TaskId, WorkerId};
+use task::{Live, State, Tasks};
+use worker::{Fleet, HostId};
+
+/// The scheduler of one job.
+#[derive(Debug)]
+pub struct Scheduler {
+    rules: Rules,
+    epoch: Epoch,
+    now: Moment,
+    tasks: Tasks,
+    fleet: Fleet,
+    hiring: Hiring,
+    /// Hosts that could not take part, with the reasons: the text of a job without workers.
+    refused: Vec<String>,
+    /// Commits that were asked for and may stand: as long as there is one, maps must repeat exactly.
+    commits: u32,
+    course: Course,
+    /// What reactions ask for, until the next pass hands it out.
+    out: Vec<Action>,
+    stale: u64,
+}
+
+/// Whether workers may still join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hiring {
+    Open,
+    Complete,
+}
+
+/// How far the job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Course {
+    /// Nothing happened since the last pass.
+    Settled,
+    /// Something did.
+    Changed,
+    /// The next pass ends the job like this.
+    Ending(End),
+    /// The end was handed out.
+    Over,
+}
+
+impl Scheduler {
+    /// A scheduler with all tasks ready and no worker yet.
+    pub fn new(config: Config) -> Self {
+        Scheduler {
+            epoch: config.epoch,
+            now: Moment::default(),
+            tasks: Tasks::new(config.maps, config.reduces),
+            fleet: Fleet::new(config.rules.clone()),
+            rules: config.rules,
+            hiring: Hiring::Open,
+            refused: Vec::new(),
+            commits: 0,
+            course: Course::Settled,
+            out: Vec::new(),
+            stale: 0,
+        }
+    }
+
+    /// Takes note of an event. Late, doubled and swapped ones are harmless; after the end all are ignored.
+    pub fn handle(&mut self, now: Moment, event: Event) {
+        match self.course {
+            Course::Ending(_) | Course::Over => return,
+            Course::Settled | Course::Changed => self.course = Course::Changed,
+        }
+        self.now = now;
+        self.react(event);
+    }
+
+    /// Decides what follows from all events since the last call, and appends what must be done to `actions`.
+    pub fn decide(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        self.now = now;
+        self.run_pass();
+        actions.append(&mut self.out);
+    }
+
+    /// When [`Scheduler::decide`] must be called although nothing happened; none as long as nothing is decided by time.
+    pub fn deadline(&self) -> Option<Moment> {
+        None
+    }
+
+    /// Messages that came late, twice or for old attempts, and were dropped.
+    pub fn stale(&self) -> u64 {
+        self.stale
+    }
+
+    /// Whether the job has ended: [`Action::Conclude`] was handed out.
+    pub fn is_over(&self) -> bool {
+        self.course == Course::Over
+    }
+
+    fn record(&mut self, fact: Fact) {
+        self.out.push(Action::Record(fact));
+    }
+
+    /// Ends the job with the next pass; the first reason counts.
+    fn end(&mut self, end: End) {
+        match self.course {
+            Course::Settled | Course::Changed => self.course = Course::Ending(end),
+            Course::Ending(_) | Course::Over => {}
+        }
+    }
+
+    /// Takes a live attempt out of all tables; none if there is no such attempt there.
+    fn take_live(&mut self, attempt: AttemptId, worker: WorkerId) -> Option<Live> {
+        let live = *self.tasks.find_live(attempt, worker)?;
+        self.tasks.get_mut(attempt.task).live.retain(|other| other.id != attempt);
+        self.fleet.release(attempt, worker, live.phase);
+        Some(live)
+    }
+
+    /// Makes a task ready again if nothing of it is left.
+    fn settle(&mut self, task: TaskId) {
+        match self.tasks.get(task).state {
+            State::Out if self.tasks.get(task).live.is_empty() => self.tasks.enter(task, State::Ready),
+            State::Out
+            | State::Ready
+            | State::Committing { .. }
+            | State::Held { .. }
+            | State::Committed { .. } => {}
+        }
+    }
+
+    /// Ends a live attempt; what becomes of its task is the caller's.
+    fn kill(&mut self, attempt: AttemptId, worker: WorkerId, reason: DropReason) {
+        if self.take_live(attempt, worker).is_some() {
+            self.record(Fact::AttemptDropped { attempt, worker, reason });
+            self.out.push(Action::Kill { attempt, worker });
+        }
+    }
+
+    /// Ends all live attempts of a task.
+    fn kill_all(&mut self, task: TaskId, reason: DropReason) {
+        for live in self.tasks.get(task).live.clone() {
+            self.kill(live.id, live.worker, reason);
+        }
+    }
+
+    /// The hosts that the task must not go to: those that failed it, unless no other is usable.
+    fn shunned(&self, task: TaskId) -> &[HostId] {
+        let avoids = self.tasks.get(task).avoids();
+        let usable = avoids.iter().filter(|host| self.fleet.host(**host).is_usable()).count();
+        if usable < self.fleet.counts.usable as usize { avoids } else { &[] }
+    }
+}

@@ -1,0 +1,294 @@
+//! The loop: notes of hosts become events, actions of the scheduler become orders.
+//!
+//! It performs actions in order. A recorded fact is durable before the first action behind it that others can see; one
+//! sync serves all facts in between.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::collect::{Collector, PartPlace};
+use super::host::Note;
+use super::output::OutputFolder;
+use super::state::JobFolder;
+use crate::clock;
+use crate::error::Kind;
+use crate::facts::{End, Fact, Stamped, Work};
+use crate::ids::{AttemptId, Stage, WorkerId};
+use crate::input::Split;
+use crate::journal::Journal;
+use crate::progress::Progress;
+use crate::protocol::control::{SegmentPlace, TaskInput, ToDriver, ToWorker};
+use crate::scheduler::{Action, Event, Scheduler};
+
+/// How often the display is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+/// Notes taken together before the scheduler decides: enough to serve a busy moment with one sync.
+const BATCH_MAX: usize = 4096;
+
+/// A running job.
+pub struct Engine {
+    /// Decides.
+    pub scheduler: Scheduler,
+    /// Keeps facts.
+    pub journal: Journal,
+    /// Shows facts.
+    pub progress: Progress,
+    /// By worker.
+    pub hosts: Vec<Host>,
+    /// The input of each map.
+    pub splits: Arc<Vec<Split>>,
+    /// Fetches results.
+    pub collector: Collector,
+    /// Where parts become output.
+    pub output: OutputFolder,
+    /// Where logs go.
+    pub folder: JobFolder,
+    /// Where hosts speak.
+    pub notes: mpsc::UnboundedReceiver<(WorkerId, Note)>,
+    /// Where the user's wish to end comes in.
+    pub interrupts: mpsc::Receiver<Kind>,
+    /// Facts, segments and results of the moment.
+    pub desk: Desk,
+}
+
+/// A host as the engine needs it.
+pub struct Host {
+    /// Its name for people.
+    pub name: String,
+    /// Where its orders go.
+    pub orders: mpsc::UnboundedSender<ToWorker>,
+    /// Where the parts of its attempts are.
+    pub parts: PartPlace,
+    /// How many of the published segments it was told of.
+    told: usize,
+    /// Whether it may still join.
+    pending: bool,
+}
+
+impl Host {
+    /// A host that was not heard of yet.
+    pub fn new(name: String, orders: mpsc::UnboundedSender<ToWorker>, parts: PartPlace) -> Self {
+        Host { name, orders, parts, told: 0, pending: true }
+    }
+}
+
+/// What the engine has in its hands.
+#[derive(Default)]
+pub struct Desk {
+    /// What finished attempts did, until they are committed.
+    finished: HashMap<AttemptId, Work>,
+    /// Every segment that was published, in order.
+    published: Vec<SegmentPlace>,
+    /// Fetches under way; each ends in an event, if any.
+    fetches: JoinSet<Option<Event>>,
+    interrupted_by: Option<Kind>,
+    end: Option<End>,
+}
+
+impl Engine {
+    /// Runs the job to its end.
+    ///
+    /// # Errors
+    /// When the journal or the output cannot be written.
+    pub async fn run(&mut self) -> anyhow::Result<End> {
+        let mut draw = tokio::time::interval(DRAW_EVERY);
+        loop {
+            let mut events = Vec::new();
+            tokio::select! {
+                Some((worker, note)) = self.notes.recv() => {
+                    self.take_note(worker, note, &mut events);
+                    self.take_waiting_notes(&mut events);
+                }
+                Some(fetched) = self.desk.fetches.join_next() => events.extend(fetched.ok().flatten()),
+                Some(kind) = self.interrupts.recv() => {
+                    self.desk.interrupted_by = Some(kind);
+                    events.push(Event::Interrupted);
+                }
+                _ = draw.tick() => self.progress.tick(clock::now()),
+            }
+            self.step(events)?;
+            if let Some(end) = self.desk.end.take() {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Which signal the user ended the job with.
+    pub fn interrupted_by(&self) -> Kind {
+        self.desk.interrupted_by.unwrap_or(Kind::Interrupted)
+    }
+
+    /// Tells every host to end, and waits for what is still fetched.
+    pub async fn wind_down(&mut self) {
+        self.hosts.clear();
+        while self.desk.fetches.join_next().await.is_some() {}
+    }
+
+    fn take_waiting_notes(&mut self, events: &mut Vec<Event>) {
+        while events.len() < BATCH_MAX
+            && let Ok((worker, note)) = self.notes.try_recv()
+        {
+            self.take_note(worker, note, events);
+        }
+    }
+
+    fn take_note(&mut self, worker: WorkerId, note: Note, events: &mut Vec<Event>) {
+        let host = &mut self.hosts[worker.index()];
+        let name = host.name.clone();
+        let settled = std::mem::take(&mut host.pending) && matches!(note, Note::Joined { .. } | Note::Refused(_));
+        match note {
+            Note::Joined { slots } => events.push(Event::WorkerJoined { worker, host: name, slots }),
+            Note::Refused(reason) => events.push(Event::WorkerRefused { host: name, reason }),
+            Note::Suspect => events.push(Event::WorkerSuspect(worker)),
+            Note::Back => events.push(Event::WorkerBack(worker)),
+            Note::Lost(reason) => events.push(Event::WorkerLost { worker, reason }),
+            Note::Said(message) => self.take_message(worker, message, events),
+        }
+        if settled && self.hosts.iter().all(|host| !host.pending) {
+            events.push(Event::FleetComplete);
+        }
+    }
+
+    fn take_message(&mut self, worker: WorkerId, message: ToDriver, events: &mut Vec<Event>) {
+        match message {
+            ToDriver::Started(attempt) => events.push(Event::AttemptStarted { attempt, worker }),
+            ToDriver::Progress(attempts) => {
+                for now in attempts {
+                    self.progress.sample(now.attempt, now.bytes_done, now.bytes_total);
+                }
+            }
+            ToDriver::Finished { attempt, work, stderr_bytes } => {
+                self.save_stderr(attempt, worker, stderr_bytes);
+                self.desk.finished.insert(attempt, work.clone());
+                events.push(Event::AttemptFinished { attempt, worker, work });
+            }
+            ToDriver::Failed { attempt, failure, stderr_bytes } => {
+                self.save_stderr(attempt, worker, stderr_bytes);
+                events.push(Event::AttemptFailed { attempt, worker, failure });
+            }
+            // Said before the host has joined, or after it has left.
+            ToDriver::Ready | ToDriver::NotReady(_) | ToDriver::Bye => {}
+        }
+    }
+
+    fn save_stderr(&mut self, attempt: AttemptId, worker: WorkerId, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        let (collector, path) = (self.collector.clone(), self.folder.log(attempt));
+        self.desk.fetches.spawn(async move {
+            // A log that is lost with its worker is no reason to stop; its end was in the failure.
+            let _lost = collector.save_stderr(attempt, worker, path).await;
+            None
+        });
+    }
+
+    /// Lets the scheduler react and decide, and does what it says.
+    fn step(&mut self, events: Vec<Event>) -> anyhow::Result<()> {
+        let now = clock::now();
+        for event in events {
+            self.scheduler.handle(now, event);
+        }
+        let mut actions = Vec::new();
+        self.scheduler.decide(now, &mut actions);
+        let mut dirty = false;
+        for action in actions {
+            if let Action::Record(fact) = action {
+                self.record(fact)?;
+                dirty = true;
+                continue;
+            }
+            if std::mem::take(&mut dirty) {
+                self.journal.sync()?;
+            }
+            self.perform(action);
+        }
+        if dirty {
+            self.journal.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Keeps and shows a fact. That the job is done becomes one only once its output is in place.
+    fn record(&mut self, fact: Fact) -> anyhow::Result<()> {
+        let fact = match fact {
+            Fact::JobFinished { end: End::Done } => Fact::JobFinished { end: self.publish_output() },
+            other => other,
+        };
+        let stamped = Stamped { at: clock::now(), fact };
+        self.journal.append(&stamped)?;
+        self.progress.observe(&stamped);
+        if let Fact::JobFinished { end } = stamped.fact {
+            self.desk.end = Some(end);
+        }
+        Ok(())
+    }
+
+    fn publish_output(&self) -> End {
+        match self.output.finish() {
+            Ok(()) => End::Done,
+            Err(error) => {
+                let kind = error.downcast_ref().map_or(Kind::Data, |fault: &crate::error::Fault| fault.kind);
+                End::Failed { kind, text: format!("the output cannot be put in place: {error:#}") }
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Record(_) | Action::Conclude(_) => {}
+            Action::Start { attempt, worker } => self.start(attempt, worker),
+            Action::Kill { attempt, worker } => self.order(worker, ToWorker::Kill(attempt)),
+            Action::Publish { attempt, worker } => {
+                self.desk.published.push(SegmentPlace { map: attempt, holder: worker });
+            }
+            // Whoever fetches from there fails, and is told of the next one before it starts again.
+            Action::Withdraw { .. } => {}
+            Action::Commit { attempt, worker } => self.commit(attempt, worker),
+        }
+    }
+
+    fn start(&mut self, attempt: AttemptId, worker: WorkerId) {
+        let input = match attempt.task.stage {
+            Stage::Map => TaskInput::Split(self.splits[attempt.task.index as usize].clone()),
+            Stage::Reduce => {
+                self.tell_places(worker);
+                TaskInput::Partition { maps: self.splits.len() as u32 }
+            }
+        };
+        self.order(worker, ToWorker::Start { attempt, input });
+    }
+
+    /// Tells a worker of all segments that it does not know of yet.
+    fn tell_places(&mut self, worker: WorkerId) {
+        let host = &mut self.hosts[worker.index()];
+        let news = self.desk.published[host.told..].to_vec();
+        if !news.is_empty() {
+            host.told = self.desk.published.len();
+            self.order(worker, ToWorker::Published(news));
+        }
+    }
+
+    fn commit(&mut self, attempt: AttemptId, worker: WorkerId) {
+        let work = self.desk.finished.remove(&attempt).unwrap_or_default();
+        let host = &self.hosts[worker.index()];
+        let (collector, orders, parts) = (self.collector.clone(), host.orders.clone(), host.parts);
+        self.desk.fetches.spawn(async move {
+            let committed = collector.commit(attempt, parts, &work).await;
+            let _gone = orders.send(ToWorker::Forget(attempt));
+            Some(match committed {
+                Ok(()) => Event::Committed { attempt, bytes: work.bytes_out },
+                Err(error) => Event::CommitFailed { attempt, text: error.to_string() },
+            })
+        });
+    }
+
+    fn order(&self, worker: WorkerId, order: ToWorker) {
+        // A host that is gone has told so, or is about to.
+        let _gone = self.hosts[worker.index()].orders.send(order);
+    }
+}

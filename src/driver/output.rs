@@ -1,0 +1,198 @@
+//! The output folder: parts under temporary names, renamed by commit; the whole under a temporary name, renamed when it
+//! is complete.
+//!
+//! So an output that exists is complete, and one that is to be replaced stays as it was until then.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use fs_err::File;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::error::{Fault, Kind};
+use crate::ids::{AttemptId, JobId};
+use crate::job::Output;
+use crate::worker::{part_in, part_name};
+
+/// The output of a running job.
+#[derive(Clone, Debug)]
+pub struct OutputFolder {
+    output: Output,
+    /// Beside the final folder, so that a rename is all that it takes.
+    temporary: PathBuf,
+}
+
+impl OutputFolder {
+    /// Refuses an output that exists, unless it may be replaced.
+    ///
+    /// # Errors
+    /// A [`Fault`] of kind `OutputExists`.
+    pub fn check(output: &Output) -> Result<(), Fault> {
+        let taken = fs_err::symlink_metadata(&output.folder).is_ok();
+        if taken && !output.overwrite {
+            let text = format!("the output {} exists (--overwrite replaces it)", output.folder.display());
+            return Err(Fault::new(Kind::OutputExists, text));
+        }
+        Ok(())
+    }
+
+    /// Makes the temporary folder.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(output: Output, job: &JobId) -> anyhow::Result<Self> {
+        let temporary = beside(&output.folder, &format!("runner-{job}"))?;
+        fs_err::create_dir_all(&temporary)?;
+        Ok(OutputFolder { output, temporary })
+    }
+
+    /// The folder in which parts are made.
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Where a part is written before it is committed.
+    pub fn part(&self, attempt: AttemptId) -> PathBuf {
+        part_in(&self.temporary, attempt)
+    }
+
+    /// Gives a part its final name. The first attempt of a task wins; a second commit of the same changes nothing.
+    ///
+    /// # Errors
+    /// When the part is not there or not `bytes` long.
+    pub fn commit_part(&self, attempt: AttemptId, bytes: u64) -> io::Result<()> {
+        let (part, name) = (self.part(attempt), self.temporary.join(part_name(attempt.task)));
+        if fs_err::symlink_metadata(&name).is_ok() {
+            return fs_err::remove_file(part).or(Ok(()));
+        }
+        let len = fs_err::metadata(&part)?.len();
+        if len != bytes {
+            return Err(io::Error::other(format!("{} has {len} bytes instead of {bytes}", part.display())));
+        }
+        fs_err::rename(part, name)
+    }
+
+    /// Removes what a part left that is not wanted.
+    pub fn discard_part(&self, attempt: AttemptId) {
+        let _gone = fs_err::remove_file(self.part(attempt));
+    }
+
+    /// Gives the whole its final name, instead of the old one if there is any.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or renamed; what is there then stays.
+    pub fn finish(&self) -> anyhow::Result<()> {
+        for entry in fs_err::read_dir(&self.temporary)? {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(b"_") {
+                fs_err::remove_file(entry.path())?;
+            }
+        }
+        File::create(self.temporary.join("_SUCCESS"))?.sync_all()?;
+        File::open(&self.temporary)?.sync_all()?;
+        self.put_in_place()?;
+        let parent = self.output.folder.parent().unwrap_or(Path::new("/"));
+        File::open(parent)?.sync_all().context("making the output durable")
+    }
+
+    fn put_in_place(&self) -> anyhow::Result<()> {
+        let (new, target) = (&self.temporary, &self.output.folder);
+        match renameat_with(CWD, new, CWD, target, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::EXIST) if self.output.overwrite => {}
+            Err(rustix::io::Errno::EXIST) => {
+                let text = format!("the output {} was made by somebody else meanwhile", target.display());
+                let text = format!("{text}; this job's result is in {}", new.display());
+                return Err(Fault::new(Kind::OutputExists, text).into());
+            }
+            // A file system without the flag, such as NFS.
+            Err(_) => OutputFolder::check(&self.output)?,
+        }
+        let old = beside(target, "runner-old")?;
+        if fs_err::symlink_metadata(target).is_ok() {
+            remove(&old)?;
+            fs_err::rename(target, &old)?;
+        }
+        fs_err::rename(new, target)?;
+        remove(&old)
+    }
+
+    /// Removes everything that the job made of its output.
+    pub fn abandon(&self) {
+        let _gone = fs_err::remove_dir_all(&self.temporary);
+    }
+}
+
+/// A hidden name beside `folder`.
+fn beside(folder: &Path, suffix: &str) -> anyhow::Result<PathBuf> {
+    let name = folder.file_name().with_context(|| format!("{} is no folder name", folder.display()))?;
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".");
+    hidden.push(suffix);
+    Ok(folder.with_file_name(hidden))
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs_err::symlink_metadata(path) {
+        Err(_) => Ok(()),
+        Ok(metadata) if metadata.is_dir() => Ok(fs_err::remove_dir_all(path)?),
+        Ok(_) => Ok(fs_err::remove_file(path)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Epoch, TaskId};
+
+    fn attempt(number: u32) -> AttemptId {
+        AttemptId { task: TaskId::reduce(0), epoch: Epoch(0), number }
+    }
+
+    fn folder(parent: &Path, overwrite: bool) -> OutputFolder {
+        let output = Output { folder: parent.join("out"), overwrite };
+        OutputFolder::create(output, &JobId::new("x", 1)).expect("is made")
+    }
+
+    #[test]
+    fn an_output_appears_whole_and_once() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let output = folder(parent.path(), false);
+        fs_err::write(output.part(attempt(0)), "result").expect("is written");
+        fs_err::write(output.part(attempt(1)), "another").expect("is written");
+        output.commit_part(attempt(0), 6).expect("commits");
+        output.commit_part(attempt(0), 6).expect("commits again");
+        output.commit_part(attempt(1), 7).expect("loses quietly");
+        assert!(!parent.path().join("out").exists());
+        output.finish().expect("finishes");
+        let names: Vec<_> = fs_err::read_dir(parent.path()).expect("is there").flatten().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        assert_eq!(fs_err::read_to_string(parent.path().join("out/part-00000")).expect("is there"), "result");
+        assert!(parent.path().join("out/_SUCCESS").exists());
+    }
+
+    #[test]
+    fn a_short_part_is_not_committed() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let output = folder(parent.path(), false);
+        fs_err::write(output.part(attempt(0)), "resu").expect("is written");
+        assert!(output.commit_part(attempt(0), 6).is_err());
+    }
+
+    #[test]
+    fn the_old_output_stays_until_the_new_one_is_complete() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let target = parent.path().join("out");
+        fs_err::create_dir(&target).expect("is made");
+        fs_err::write(target.join("old"), "old").expect("is written");
+        assert!(OutputFolder::check(&Output { folder: target.clone(), overwrite: false }).is_err());
+        let output = folder(parent.path(), true);
+        assert!(target.join("old").exists());
+        output.finish().expect("finishes");
+        assert!(!target.join("old").exists() && target.join("_SUCCESS").exists());
+        assert_eq!(fs_err::read_dir(parent.path()).expect("is there").count(), 1);
+    }
+}

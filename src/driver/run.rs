@@ -1,0 +1,195 @@
+//! A job from its plan to its end: everything is set up here, and everything is taken down here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::collect::{Collector, PartPlace};
+use super::engine::{Desk, Engine, Host};
+use super::feed::Feed;
+use super::host::{self, Shared};
+use super::output::OutputFolder;
+use super::state::StateFolder;
+use crate::clock;
+use crate::error::{Fault, Kind};
+use crate::facts::{End, Fact, Plan, Stamped};
+use crate::fleet::{Fleet, Place};
+use crate::ids::{Epoch, JobId, WorkerId};
+use crate::input::Split;
+use crate::job::{Job, Output};
+use crate::journal::Journal;
+use crate::progress::Progress;
+use crate::protocol::control::Assignment;
+use crate::scheduler::{Config, Rules, Scheduler};
+use crate::transport::Transport;
+
+/// A job that is ready to run.
+pub struct Request {
+    /// What to run.
+    pub job: Job,
+    /// On what.
+    pub splits: Vec<Split>,
+    /// What is shown of the input; the rest of the plan follows from the other fields.
+    pub files: u64,
+    /// Where the result goes.
+    pub output: Output,
+    /// By whom.
+    pub fleet: Fleet,
+    /// Slots of a host that does not say; 0 for its cores.
+    pub slots: u32,
+    /// How hosts are reached.
+    pub transport: Transport,
+    /// This program's build.
+    pub build: String,
+    /// When things are given up.
+    pub rules: Rules,
+    /// When silence counts.
+    pub timing: Timing,
+    /// Where jobs keep their state.
+    pub state: PathBuf,
+    /// What shows the job.
+    pub progress: Progress,
+}
+
+/// When silence counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// A worker that is silent for so long gets nothing new.
+    pub suspect_after: Duration,
+    /// And is given up after so long.
+    pub lost_after: Duration,
+    /// How long a worker stays without a driver.
+    pub orphan_grace: Duration,
+}
+
+/// Runs a job.
+///
+/// # Errors
+/// A [`Fault`] that says why the job did not end well; others when this machine fails us.
+pub async fn run(request: Request) -> anyhow::Result<()> {
+    OutputFolder::check(&request.output)?;
+    let id = JobId::new(&request.job.name, clock::wall_ms() ^ u64::from(std::process::id()) << 20);
+    let folder = StateFolder::new(&request.state).create(&id, &request.job)?;
+    let output = OutputFolder::create(request.output.clone(), &id)?;
+    let journal = Journal::create(&folder.journal())?;
+    let splits = Arc::new(request.splits);
+    let feed = Arc::new(Feed::new(Arc::clone(&splits), request.job.files.clone()));
+    let plan = Plan {
+        job: Some(id.clone()),
+        name: request.job.name.clone(),
+        wall_ms: clock::wall_ms(),
+        output: request.output.folder.clone(),
+        files: request.files,
+        bytes: splits.iter().map(Split::bytes).sum(),
+        splits: splits.iter().map(Split::bytes).collect(),
+        reduces: request.job.reduces(),
+    };
+    let scheduler = Scheduler::new(Config {
+        maps: plan.splits.clone(),
+        reduces: plan.reduces,
+        epoch: Epoch(0),
+        rules: request.rules,
+    });
+    let mut progress = request.progress;
+    progress.say(&format!("job {id} on {} (from {})", workers(&request.fleet), request.fleet.origin));
+    let (notes, notes_in) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared {
+        job: id.clone(),
+        build: request.build,
+        epoch: Epoch(0),
+        transport: request.transport,
+        feed: Arc::clone(&feed),
+        assignment: Assignment {
+            job: request.job,
+            id,
+            worker: WorkerId(0),
+            slots: request.slots,
+            output_here: Some(output.temporary().to_owned()),
+            orphan_grace: request.timing.orphan_grace,
+        },
+        timing: request.timing,
+        notes,
+    });
+    let (hosts, tasks) = start_hosts(&request.fleet, &shared);
+    let mut engine = Engine {
+        scheduler,
+        journal,
+        progress,
+        hosts,
+        splits,
+        collector: Collector::new(feed, output.clone()),
+        output: output.clone(),
+        folder,
+        notes: notes_in,
+        interrupts: listen_for_interrupts()?,
+        desk: Desk::default(),
+    };
+    let planned = Stamped { at: clock::now(), fact: Fact::JobPlanned(plan) };
+    engine.journal.append(&planned)?;
+    engine.progress.observe(&planned);
+    let end = engine.run().await;
+    let interrupted_by = engine.interrupted_by();
+    take_down(engine, tasks, &shared).await;
+    output.abandon();
+    match end? {
+        End::Done => Ok(()),
+        End::Failed { kind, text } => Err(Fault::new(kind, text).into()),
+        End::Interrupted => Err(Fault::new(interrupted_by, "interrupted").into()),
+    }
+}
+
+fn workers(fleet: &Fleet) -> String {
+    match fleet.hosts.len() {
+        1 => "1 worker".to_owned(),
+        many => format!("{many} workers"),
+    }
+}
+
+/// Starts a task a host; connects go out at once, as far as the transport lets them.
+fn start_hosts(fleet: &Fleet, shared: &Arc<Shared>) -> (Vec<Host>, JoinSet<()>) {
+    let mut tasks = JoinSet::new();
+    let mut hosts = Vec::new();
+    for ((index, host), name) in fleet.hosts.iter().enumerate().zip(fleet.names()) {
+        let worker = WorkerId(index as u32);
+        let (orders, orders_in) = mpsc::unbounded_channel();
+        let parts = match host.place {
+            Place::ThisMachine => PartPlace::Here,
+            Place::Ssh => PartPlace::Worker(worker),
+        };
+        hosts.push(Host::new(name, orders, parts));
+        tasks.spawn(host::run(Arc::clone(shared), worker, host.clone(), orders_in));
+    }
+    (hosts, tasks)
+}
+
+/// Ends all workers and connections, then the display.
+async fn take_down(mut engine: Engine, mut tasks: JoinSet<()>, shared: &Shared) {
+    engine.wind_down().await;
+    while tasks.join_next().await.is_some() {}
+    shared.feed.disconnect_all();
+    shared.transport.close().await;
+    engine.progress.finish();
+}
+
+/// The first Ctrl-C or SIGTERM ends the job in order; the second ends the program at once.
+fn listen_for_interrupts() -> anyhow::Result<mpsc::Receiver<Kind>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        for first in [true, false] {
+            let kind = tokio::select! {
+                _ = interrupt.recv() => Kind::Interrupted,
+                _ = terminate.recv() => Kind::Terminated,
+            };
+            if !first {
+                std::process::exit(i32::from(kind.exit_code()));
+            }
+            let _over = sender.send(kind).await;
+        }
+    });
+    Ok(receiver)
+}

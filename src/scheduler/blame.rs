@@ -1,0 +1,100 @@
+//! What failures say about hosts.
+//!
+//! A full disk is held against the host at once. A command that fails is held against it only when enough different
+//! tasks that failed there have succeeded elsewhere, so that bad user code never condemns a host. Never more than a
+//! share of the hosts is barred: when the fleet shrinks, the least blamed gets tasks again.
+
+use super::host::Standing;
+use super::worker::HostId;
+use super::Scheduler;
+use crate::facts::{Blame, DropReason, Fact};
+use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
+
+impl Scheduler {
+    /// A task failed on a host, by its command or by the machine.
+    pub(super) fn blame_failure(&mut self, task: TaskId, host: HostId, blame: Blame) {
+        let entry = self.tasks.get_mut(task);
+        entry.avoid(host);
+        match blame {
+            Blame::Worker => self.blame_host(host),
+            Blame::Task => entry.trouble_mut().accused.push((host, None)),
+            // Fetches are judged by which segment it was, in `react::outputs`.
+            Blame::Source => {}
+        }
+    }
+
+    /// A failure is held against a host.
+    pub(super) fn blame_host(&mut self, host: HostId) {
+        self.fleet.change_host(host, |host| host.failures += 1);
+        self.judge(host);
+    }
+
+    /// A task succeeded: that speaks against the other hosts where it failed, each once. A segment that could not be
+    /// read there speaks against the reader only if it is the very one that was read now.
+    pub(super) fn vindicate(&mut self, task: TaskId, here: HostId) {
+        let Some(trouble) = &mut self.tasks.get_mut(task).trouble else { return };
+        trouble.losses = 0;
+        let mut accused = std::mem::take(&mut trouble.accused);
+        accused.retain(|(host, source)| *host != here && source.is_none_or(|it| self.tasks.holds(it).is_some()));
+        accused.sort_unstable_by_key(|(host, _)| *host);
+        accused.dedup_by_key(|(host, _)| *host);
+        for (host, _) in accused {
+            self.fleet.change_host(host, |host| host.contradicted += 1);
+            self.judge(host);
+        }
+    }
+
+    /// Bars a host if enough is held against it and the fleet can spare it.
+    fn judge(&mut self, id: HostId) {
+        let host = self.fleet.host(id);
+        let (failures, counts) = (host.blamed(&self.rules), self.fleet.counts);
+        let spared = (counts.barred + 1) * self.rules.barred_one_in <= counts.present;
+        if failures < self.rules.host_failures_max || host.is_barred() || !host.is_present() || !spared {
+            return;
+        }
+        self.set_standing(id, Standing::Barred);
+        for worker in self.fleet.workers_of(id) {
+            self.record(Fact::WorkerBarred { worker, failures });
+            self.call_back_queue(worker);
+        }
+    }
+
+    /// What waits on a barred host goes elsewhere; what runs there may end.
+    fn call_back_queue(&mut self, worker: WorkerId) {
+        let queue = &self.fleet.get(worker).queue;
+        for attempt in queue.map.iter().chain(&queue.reduce).copied().collect::<Vec<_>>() {
+            self.kill(attempt, worker, DropReason::Moved);
+            self.settle(attempt.task);
+        }
+    }
+
+    /// Lets barred hosts back in, the least blamed first, while they are too large a share of what is left.
+    pub(super) fn pardon(&mut self) {
+        while self.fleet.counts.barred * self.rules.barred_one_in > self.fleet.counts.present {
+            let barred = (0..).map(HostId).zip(&self.fleet.hosts).filter(|(_, host)| host.is_barred() && host.is_present());
+            let Some((id, _)) = barred.min_by_key(|(_, host)| host.blamed(&self.rules)) else { return };
+            self.set_standing(id, Standing::Good);
+            for worker in self.fleet.workers_of(id) {
+                if self.fleet.is_usable(self.fleet.get(worker)) {
+                    self.record(Fact::WorkerBack { worker });
+                }
+            }
+        }
+    }
+
+    fn set_standing(&mut self, id: HostId, standing: Standing) {
+        self.fleet.change_host(id, |host| host.standing = standing);
+        for worker in self.fleet.workers_of(id) {
+            self.fleet.rank(worker);
+        }
+    }
+
+    /// All live attempts of a stage, with their workers.
+    pub(super) fn live_attempts(&self, stage: Stage) -> Vec<(AttemptId, WorkerId)> {
+        let live = |(id, worker): (&WorkerId, &super::worker::Worker)| {
+            let id = *id;
+            worker.live().into_iter().map(move |attempt| (attempt, id))
+        };
+        self.fleet.workers.iter().flat_map(live).filter(|(attempt, _)| attempt.task.stage == stage).collect()
+    }
+}

@@ -1,0 +1,146 @@
+//! The pass that follows a batch of events: is the job over, what goes where, what is moved.
+//!
+//! A pass costs what it changes: when nothing happened it looks at nothing, and else it walks ordered sets from the
+//! front and stops where no place is free. Choosing copies of stragglers will be one more step here.
+
+use super::task::{Live, Phase, StageCourse, State};
+use super::worker::FULL;
+use super::{Action, Course, Hiring, Scheduler};
+use crate::error::Kind;
+use crate::facts::{DropReason, End, Fact};
+use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
+
+/// How many attempts that cannot go to any free place a pass looks past before it leaves the places free. They are
+/// those that failed on exactly the free hosts, so that such a place is no loss, and a pass stays short.
+const LOOKS_MAX: usize = 64;
+
+impl Scheduler {
+    pub(super) fn run_pass(&mut self) {
+        match std::mem::replace(&mut self.course, Course::Settled) {
+            Course::Settled => {}
+            Course::Changed => {
+                self.finish_stages();
+                match self.verdict() {
+                    Some(end) => self.conclude(end),
+                    None => self.place_all(),
+                }
+            }
+            Course::Ending(end) => self.conclude(end),
+            Course::Over => self.course = Course::Over,
+        }
+    }
+
+    fn finish_stages(&mut self) {
+        for stage in [Stage::Map, Stage::Reduce] {
+            let table = self.tasks.stage_mut(stage);
+            if table.unfinished() == 0 && table.course == StageCourse::Begun {
+                table.course = StageCourse::Finished;
+                self.record(Fact::StageFinished { stage });
+            }
+        }
+    }
+
+    /// The end, when all parts are committed or nobody is left to make them.
+    fn verdict(&self) -> Option<End> {
+        let complete = self.hiring == Hiring::Complete;
+        let begun = complete || !self.fleet.workers.is_empty();
+        if begun && self.tasks.stage(self.tasks.last_stage()).unfinished() == 0 {
+            return Some(End::Done);
+        }
+        (complete && self.fleet.present == 0)
+            .then(|| End::Failed { kind: Kind::NoWorker, text: self.no_worker_text() })
+    }
+
+    fn no_worker_text(&self) -> String {
+        const SHOWN_MAX: usize = 3;
+        let (count, joined) = (self.refused.len(), self.fleet.workers.len());
+        let shown = self.refused.iter().rev().take(SHOWN_MAX).cloned().collect::<Vec<_>>().join("; ");
+        let more = if count > SHOWN_MAX { format!("; and {} more", count - SHOWN_MAX) } else { String::new() };
+        match (joined, count) {
+            (0, 0) => "no worker was named".to_owned(),
+            (0, _) => format!("no worker can be used: {shown}{more}"),
+            (_, _) => format!("no worker is left: {shown}{more}"),
+        }
+    }
+
+    fn conclude(&mut self, end: End) {
+        for stage in [Stage::Map, Stage::Reduce] {
+            for (attempt, worker) in self.live_attempts(stage) {
+                self.kill(attempt, worker, DropReason::JobEnds);
+                self.settle(attempt.task);
+            }
+        }
+        self.course = Course::Over;
+        self.record(Fact::JobFinished { end: end.clone() });
+        self.out.push(Action::Conclude(end));
+    }
+
+    fn place_all(&mut self) {
+        for stage in [Stage::Map, Stage::Reduce] {
+            if stage == Stage::Map || self.tasks.map.unfinished() == 0 {
+                self.place(stage);
+                self.balance(stage);
+            }
+        }
+    }
+
+    /// Sends ready tasks to the emptiest workers: every slot first, breadth-first over the workers, then the places
+    /// ahead.
+    fn place(&mut self, stage: Stage) {
+        let mut passed = 0;
+        while passed < LOOKS_MAX && self.fleet.open(stage).next().is_some() {
+            let Some(task) = self.tasks.stage(stage).ready().nth(passed) else { return };
+            match self.place_for(task) {
+                Some((_, worker)) => self.send(task, worker),
+                None => passed += 1,
+            }
+        }
+    }
+
+    /// The emptiest worker that may take the task, with how full it is. Few are passed over: those on the hosts that
+    /// failed it.
+    fn place_for(&self, task: TaskId) -> Option<(u32, WorkerId)> {
+        let shunned = self.shunned(task);
+        self.fleet.open(task.stage).find(|(_, worker)| !shunned.contains(&self.fleet.host_of(*worker)))
+    }
+
+    fn send(&mut self, id: TaskId, worker: WorkerId) {
+        let table = self.tasks.stage_mut(id.stage);
+        if table.course == StageCourse::Waiting {
+            table.course = StageCourse::Begun;
+            self.record(Fact::StageStarted { stage: id.stage });
+        }
+        let (epoch, since) = (self.epoch, self.now);
+        let task = self.tasks.get_mut(id);
+        let attempt = AttemptId { task: id, epoch, number: task.next_number };
+        task.next_number += 1;
+        task.live.push(Live { id: attempt, worker, phase: Phase::Queued, since });
+        self.tasks.enter(id, State::Out);
+        self.fleet.send(attempt, worker);
+        self.record(Fact::AttemptQueued { attempt, worker });
+        self.out.push(Action::Start { attempt, worker });
+    }
+
+    /// Moves attempts that wait behind others to slots that nothing else can fill. Each move leaves one attempt less
+    /// waiting, so it ends.
+    fn balance(&mut self, stage: Stage) {
+        while let Some((attempt, from, to)) = self.find_move(stage) {
+            self.kill(attempt, from, DropReason::Moved);
+            self.settle(attempt.task);
+            self.send(attempt.task, to);
+        }
+    }
+
+    /// The attempt that would start last on the fullest worker, and a free slot for it.
+    fn find_move(&self, stage: Stage) -> Option<(AttemptId, WorkerId, WorkerId)> {
+        let has_slot = |(fill, worker): (u32, WorkerId)| (fill < FULL).then_some(worker);
+        self.fleet.open(stage).next().and_then(has_slot)?;
+        let waiting = self.fleet.crowded(stage).flat_map(|from| {
+            let queue = self.fleet.get(from).queue.get(stage);
+            queue.iter().rev().map(move |attempt| (*attempt, from))
+        });
+        waiting
+            .take(LOOKS_MAX)
+            .find_map(|(attempt, from)| Some((attempt, from, has_slot(self.place_for(attempt.task)?)?)))
+    }
+}

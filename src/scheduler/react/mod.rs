@@ -1,0 +1,28 @@
+//! One `on_*` function per event. They change tables and record what happened; what to start is decided later.
+
+mod attempts;
+mod commits;
+mod outputs;
+mod workers;
+
+use super::{Event, Hiring, Scheduler};
+
+impl Scheduler {
+    pub(super) fn react(&mut self, event: Event) {
+        match event {
+            Event::WorkerJoined { worker, host, slots } => self.on_worker_joined(worker, host, slots),
+            Event::WorkerRefused { host, reason } => self.on_worker_refused(host, reason),
+            Event::FleetComplete => self.hiring = Hiring::Complete,
+            Event::WorkerSuspect(worker) => self.on_worker_suspect(worker),
+            Event::WorkerBack(worker) => self.on_worker_back(worker),
+            Event::WorkerLost { worker, reason } => self.on_worker_lost(worker, reason),
+            Event::AttemptStarted { attempt, worker } => self.on_attempt_started(attempt, worker),
+            Event::AttemptFinished { attempt, worker, work } => self.on_attempt_finished(attempt, worker, work),
+            Event::AttemptFailed { attempt, worker, failure } => self.on_attempt_failed(attempt, worker, failure),
+            Event::Committed { attempt, bytes } => self.on_committed(attempt, bytes),
+            Event::CommitFailed { attempt, text } => self.on_commit_failed(attempt, &text),
+            Event::Interrupted => self.end(crate::facts::End::Interrupted),
+            Event::Broken(end) => self.end(end),
+        }
+    }
+}

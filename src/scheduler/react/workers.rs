@@ -1,0 +1,87 @@
+//! Workers that come, fall silent, and go.
+
+use crate::error::Kind;
+use crate::facts::{DropReason, End, Fact};
+use crate::ids::{AttemptId, WorkerId};
+use crate::scheduler::Scheduler;
+use crate::scheduler::task::Phase;
+use crate::scheduler::worker::Contact;
+
+impl Scheduler {
+    pub(super) fn on_worker_joined(&mut self, worker: WorkerId, host: String, slots: u32) {
+        if self.fleet.workers.contains_key(&worker) {
+            self.stale += 1;
+            return;
+        }
+        self.fleet.join(worker, &host, slots);
+        self.record(Fact::WorkerJoined { worker, host, slots });
+    }
+
+    pub(super) fn on_worker_refused(&mut self, host: String, reason: String) {
+        self.refused.push(format!("{host}: {reason}"));
+        self.record(Fact::WorkerRefused { host, reason });
+    }
+
+    pub(super) fn on_worker_suspect(&mut self, worker: WorkerId) {
+        if self.change_contact(worker, Contact::Well, Contact::Suspect) {
+            self.record(Fact::WorkerSuspect { worker });
+        }
+    }
+
+    pub(super) fn on_worker_back(&mut self, worker: WorkerId) {
+        if self.change_contact(worker, Contact::Suspect, Contact::Well) {
+            self.record(Fact::WorkerBack { worker });
+        }
+    }
+
+    /// Notes a change if it is one; else the message is old.
+    fn change_contact(&mut self, worker: WorkerId, from: Contact, to: Contact) -> bool {
+        let fits = self.fleet.workers.get(&worker).is_some_and(|known| known.contact == from);
+        if fits {
+            self.fleet.set_contact(worker, to);
+        } else {
+            self.stale += 1;
+        }
+        fits
+    }
+
+    pub(super) fn on_worker_lost(&mut self, worker: WorkerId, reason: String) {
+        if self.fleet.workers.get(&worker).is_none_or(|known| known.contact == Contact::Lost) {
+            self.stale += 1;
+            return;
+        }
+        self.fleet.set_contact(worker, Contact::Lost);
+        self.refused.push(format!("{}: {reason}", self.fleet.name(worker)));
+        self.record(Fact::WorkerLost { worker, reason });
+        for attempt in self.fleet.get(worker).live() {
+            self.lose_attempt(attempt, worker);
+        }
+        for task in self.fleet.get(worker).outputs.clone() {
+            self.lose_output(task);
+        }
+        self.pardon();
+    }
+
+    /// An attempt went with its worker. One that ran may be what took the worker down.
+    fn lose_attempt(&mut self, attempt: AttemptId, worker: WorkerId) {
+        let Some(live) = self.take_live(attempt, worker) else { return };
+        self.record(Fact::AttemptDropped { attempt, worker, reason: DropReason::WorkerLost });
+        self.settle(attempt.task);
+        match live.phase {
+            Phase::Queued => {}
+            Phase::Running => self.count_loss(attempt, worker),
+        }
+    }
+
+    fn count_loss(&mut self, attempt: AttemptId, worker: WorkerId) {
+        let trouble = self.tasks.get_mut(attempt.task).trouble_mut();
+        trouble.losses += 1;
+        if trouble.losses >= self.rules.losses_max {
+            let (task, losses, host) = (attempt.task, trouble.losses, self.fleet.name(worker));
+            let text = format!(
+                "{task} lost {losses} workers in a row while it ran there, {host} the last: it may be what takes them down"
+            );
+            self.end(End::Failed { kind: Kind::TaskFailed, text });
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The numbers that the scheduler decides by, with their defaults and where they come from.
+//!
+//! All are settings. Nothing here decides.
+
+use crate::ids::{Epoch, Stage};
+
+/// What the scheduler is made for: the tasks of one job, and the rules.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Bytes of each split, one a map task.
+    pub maps: Vec<u64>,
+    /// Reduce tasks; 0 for a map-only job, whose maps write the output parts.
+    pub reduces: u32,
+    /// The reign under which attempts are named.
+    pub epoch: Epoch,
+    /// The numbers.
+    pub rules: Rules,
+}
+
+/// Bounds and shares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Failures of one task that end the job; Hadoop's `mapreduce.map.maxattempts`. Kills, lost workers and segments
+    /// that cannot be read do not count.
+    pub attempts_max: u32,
+    /// Workers that one task may lose in a row, while it runs, before it is held to be what kills them.
+    pub losses_max: u32,
+    /// Times that one task may be repeated because its output could not be read or committed. Not its failure, but
+    /// without a bound a broken network would keep a job busy forever.
+    pub repeats_max: u32,
+    /// Blamed failures after which a host gets no more tasks.
+    pub host_failures_max: u32,
+    /// Failures of commands count against a host once so many different tasks that failed there have succeeded
+    /// elsewhere: with fewer, it may well be the program.
+    pub contradictions_min: u32,
+    /// At most one host in so many is barred, so that a mistaken judgement never stops a job.
+    pub barred_one_in: u32,
+    /// Reports, from different hosts where there are such, after which an unreadable segment is made again.
+    pub fetch_reports_min: u32,
+    /// Maps sent to a worker beyond its slots, in percent of the slots: their input streams in while others run.
+    pub ahead_maps_percent: u32,
+    /// The same for reduces, which fetch before they take a slot. Few, since a fetch that is moved is done twice.
+    pub ahead_reduces_percent: u32,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules {
+            attempts_max: 4,
+            losses_max: 3,
+            repeats_max: 8,
+            host_failures_max: 3,
+            contradictions_min: 3,
+            barred_one_in: 3,
+            fetch_reports_min: 2,
+            ahead_maps_percent: 100,
+            ahead_reduces_percent: 25,
+        }
+    }
+}
+
+impl Rules {
+    /// How many attempts of a stage a worker holds at once: its slots, and those ahead; at least one ahead unless the
+    /// share is 0.
+    pub fn places(&self, stage: Stage, slots: u32) -> u32 {
+        let percent = match stage {
+            Stage::Map => self.ahead_maps_percent,
+            Stage::Reduce => self.ahead_reduces_percent,
+        };
+        let ahead = (u64::from(slots) * u64::from(percent)).div_ceil(100);
+        slots.saturating_add(u32::try_from(ahead).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_slots_and_a_share_ahead() {
+        let check = |stage, slots, places| assert_eq!(Rules::default().places(stage, slots), places, "{stage} {slots}");
+        check(Stage::Map, 1, 2);
+        check(Stage::Map, 8, 16);
+        check(Stage::Reduce, 1, 2);
+        check(Stage::Reduce, 8, 10);
+        let none = Rules { ahead_maps_percent: 0, ..Rules::default() };
+        assert_eq!(none.places(Stage::Map, 3), 3);
+    }
+}

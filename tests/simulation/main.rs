@@ -1,0 +1,64 @@
+//! Whole fleets of made-up workers, by seed: first faults, then quiet, and the run must end.
+//!
+//! A seed decides everything, so a run that fails is repeated exactly: `SEED=17 cargo test --test simulation`. More
+//! seeds than the usual: `SEEDS=100000 cargo test --release --test simulation`. A seed that found a fault becomes a named
+//! scenario in `tests/scheduler.rs`.
+
+mod machine;
+mod model;
+mod plan;
+mod random;
+mod world;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use runner::facts::End;
+
+use plan::Plan;
+use world::World;
+
+const SEEDS: u64 = 1000;
+
+#[test]
+fn small_fleets_end_well_or_say_why() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a seed is a number"));
+    if let Some(seed) = number("SEED") {
+        let world = world::run(seed, Plan::small(seed));
+        println!("seed {seed} ended after {} events: {:?}", world.events, world.model.end);
+        return;
+    }
+    let seeds = number("SEEDS").unwrap_or(SEEDS);
+    let mut seen = BTreeSet::new();
+    let mut done = 0;
+    for seed in 0..seeds {
+        let world = run_or_say_how_to_repeat(seed);
+        done += u64::from(world.model.end == Some(End::Done));
+        seen.extend(world.model.seen);
+    }
+    println!("{done} of {seeds} runs were done; seen: {seen:?}");
+    if seeds >= SEEDS {
+        assert!(done * 2 > seeds, "only {done} of {seeds} runs were done: the faults hide the rest");
+        let missing: Vec<_> = FACTS.iter().filter(|fact| !seen.contains(*fact)).collect();
+        assert!(missing.is_empty(), "no run met {missing:?}");
+    }
+}
+
+/// What some run of the usual seeds must meet, or the simulation tests less than it says.
+const FACTS: [&str; 21] = [
+    "joined", "refused", "suspect", "back", "lost", "barred", "stage started", "stage finished", "queued", "started",
+    "finished", "retried", "given up", "beaten", "moved", "gone with its worker", "input gone", "ended with the job",
+    "output lost", "committed", "job finished",
+];
+
+fn run_or_say_how_to_repeat(seed: u64) -> World {
+    catch_unwind(AssertUnwindSafe(|| world::run(seed, Plan::small(seed)))).unwrap_or_else(|_| {
+        panic!("seed {seed} failed; again: SEED={seed} cargo test --no-default-features --test simulation small")
+    })
+}
+
+#[test]
+fn a_large_fleet_ends_within_seconds() {
+    let world = world::run(1, Plan::large(5000, 95_000, 5000));
+    assert_eq!(world.model.end, Some(End::Done));
+}

@@ -1,0 +1,328 @@
+//! What must hold of any run, checked from the facts and actions alone.
+//!
+//! It is a second account, kept the plainest way, of what the scheduler keeps in clever tables: it panics at the first
+//! action that breaks a rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use runner::error::Kind;
+use runner::facts::{Blame, Cause, DropReason, End, Fact, Next};
+use runner::ids::{AttemptId, Stage, TaskId, WorkerId};
+use runner::scheduler::{Action, Rules};
+
+use crate::machine::Reads;
+use crate::plan::{Plan, Program};
+
+/// The account of one run.
+pub struct Model {
+    rules: Rules,
+    maps: u32,
+    reduces: u32,
+    breadth_first: Check,
+    attempts: BTreeMap<AttemptId, (WorkerId, Status)>,
+    /// Attempts that have not ended, by task.
+    live: BTreeMap<TaskId, AttemptId>,
+    workers: BTreeMap<WorkerId, Seen>,
+    published: BTreeMap<TaskId, (AttemptId, WorkerId)>,
+    committed: BTreeMap<TaskId, AttemptId>,
+    failures: BTreeMap<TaskId, u32>,
+    /// Tasks that something happened to, which may have hosts to avoid.
+    avoiding: BTreeSet<TaskId>,
+    losses: BTreeMap<TaskId, u32>,
+    /// What must come next.
+    expected: Option<Action>,
+    pub end: Option<End>,
+    /// Which sorts of facts were seen: a simulation that never meets one tests less than it says.
+    pub seen: BTreeSet<&'static str>,
+}
+
+/// Whether a costly rule is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    Yes,
+    No,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Queued,
+    Running,
+    Finished,
+    Over,
+}
+
+/// A worker as the facts have it.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    slots: u32,
+    silent: bool,
+    barred: bool,
+    lost: bool,
+    live_maps: u32,
+    live_reduces: u32,
+}
+
+impl Model {
+    pub fn new(plan: &Plan) -> Self {
+        Model {
+            rules: Rules::default(),
+            maps: u32::try_from(plan.maps.len()).expect("maps are numbered by u32"),
+            reduces: plan.reduces,
+            breadth_first: if plan.check_every == 1 { Check::Yes } else { Check::No },
+            attempts: BTreeMap::new(),
+            live: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            published: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            avoiding: BTreeSet::new(),
+            losses: BTreeMap::new(),
+            expected: None,
+            end: None,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// Takes an action into account.
+    pub fn see(&mut self, action: &Action) {
+        if let Some(expected) = self.expected.take() {
+            assert_eq!(action, &expected, "a fact was not followed by its action");
+        }
+        if let Some(end) = &self.end {
+            assert_eq!(action, &Action::Conclude(end.clone()), "the job had ended");
+        }
+        match action {
+            Action::Record(fact) => self.see_fact(fact),
+            Action::Start { attempt, worker } | Action::Kill { attempt, worker } => {
+                assert_eq!(self.attempts[attempt].0, *worker, "{attempt} is elsewhere");
+            }
+            Action::Publish { attempt, worker } => {
+                assert_eq!(self.attempts[attempt], (*worker, Status::Finished), "{attempt} is published");
+                self.published.insert(attempt.task, (*attempt, *worker));
+            }
+            Action::Withdraw { task } => assert!(self.published.remove(task).is_some(), "{task} was not published"),
+            Action::Commit { attempt, worker } => {
+                assert_eq!(self.attempts[attempt], (*worker, Status::Finished), "{attempt} is to be committed");
+                assert!(!self.committed.contains_key(&attempt.task), "{} is committed", attempt.task);
+            }
+            Action::Conclude(end) => assert_eq!(Some(end), self.end.as_ref(), "the end was not recorded"),
+        }
+    }
+
+    fn see_fact(&mut self, fact: &Fact) {
+        self.seen.insert(name(fact));
+        match fact {
+            Fact::JobPlanned(_) => panic!("the plan is the driver's fact"),
+            Fact::WorkerJoined { worker, slots, .. } => {
+                let (silent, barred, lost, slots) = (false, false, false, *slots);
+                let fresh = Seen { slots, silent, barred, lost, live_maps: 0, live_reduces: 0 };
+                assert!(self.workers.insert(*worker, fresh).is_none(), "{worker} joined twice");
+            }
+            Fact::WorkerRefused { .. } | Fact::StageStarted { .. } | Fact::StageFinished { .. } => {}
+            Fact::WorkerSuspect { worker } => self.worker(*worker).silent = true,
+            Fact::WorkerBack { worker } => (self.worker(*worker).silent, self.worker(*worker).barred) = (false, false),
+            Fact::WorkerLost { worker, .. } => self.worker(*worker).lost = true,
+            Fact::WorkerBarred { worker, .. } => self.see_barred(*worker),
+            Fact::AttemptQueued { attempt, worker } => self.see_queued(*attempt, *worker),
+            Fact::AttemptStarted { attempt, worker } => self.change(*attempt, *worker, &[Status::Queued], Status::Running),
+            Fact::AttemptFinished { attempt, worker, .. } => {
+                self.change(*attempt, *worker, &[Status::Running], Status::Finished);
+                self.losses.remove(&attempt.task);
+            }
+            Fact::AttemptFailed { attempt, worker, failure, next } => {
+                self.see_failed(*attempt, *worker, &failure.cause, *next);
+            }
+            Fact::AttemptDropped { attempt, worker, reason } => self.see_dropped(*attempt, *worker, *reason),
+            Fact::OutputLost { attempt } => {
+                let worker = self.attempts[attempt].0;
+                self.change(*attempt, worker, &[Status::Finished], Status::Over);
+                self.avoiding.insert(attempt.task);
+            }
+            Fact::PartCommitted { attempt, .. } => {
+                let before = self.committed.insert(attempt.task, *attempt);
+                assert_eq!(before, None, "{} is committed twice", attempt.task);
+            }
+            Fact::JobFinished { end } => self.end = Some(end.clone()),
+        }
+    }
+
+    fn worker(&mut self, id: WorkerId) -> &mut Seen {
+        self.workers.get_mut(&id).unwrap_or_else(|| panic!("{id} never joined"))
+    }
+
+    fn see_barred(&mut self, worker: WorkerId) {
+        self.worker(worker).barred = true;
+    }
+
+    fn see_queued(&mut self, attempt: AttemptId, worker: WorkerId) {
+        let task = attempt.task;
+        assert!(!self.committed.contains_key(&task), "{task} is committed and started again");
+        assert!(!self.published.contains_key(&task), "{task} is published and started again");
+        if task.stage == Stage::Reduce {
+            assert_eq!(self.published.len(), self.maps as usize, "{attempt} starts before all maps are published");
+        }
+        let before = self.attempts.insert(attempt, (worker, Status::Queued));
+        assert_eq!(before, None, "{attempt} is there twice");
+        assert_eq!(self.live.insert(task, attempt), None, "{task} is out twice");
+        let seen = *self.worker(worker);
+        assert!(!seen.lost && !seen.silent && !seen.barred, "{attempt} is sent to {worker}: {seen:?}");
+        *live_count(self.worker(worker), task.stage) += 1;
+        if self.breadth_first == Check::Yes && !self.avoiding.contains(&task) {
+            self.check_breadth(worker, task.stage);
+        }
+        self.expected = Some(Action::Start { attempt, worker });
+    }
+
+    /// Nothing waits behind others on one worker while another has a free slot.
+    fn check_breadth(&self, worker: WorkerId, stage: Stage) {
+        let load = |seen: &Seen| seen.live_maps + if stage == Stage::Reduce { seen.live_reduces } else { 0 };
+        let seen = &self.workers[&worker];
+        let usable = |seen: &&Seen| !seen.lost && !seen.silent && !seen.barred;
+        // Running reduces hold slots that maps cannot have; so what is known to be free has none at all.
+        let idle = |seen: &&Seen| load(seen) < seen.slots && (stage == Stage::Reduce || seen.live_reduces == 0);
+        if load(seen) > seen.slots {
+            assert_eq!(self.workers.values().filter(usable).filter(idle).count(), 0, "{worker} is sent ahead of free slots");
+        }
+    }
+
+    fn change(&mut self, attempt: AttemptId, worker: WorkerId, from: &[Status], to: Status) {
+        let entry = self.attempts.get_mut(&attempt).unwrap_or_else(|| panic!("{attempt} was never sent"));
+        assert_eq!(entry.0, worker, "{attempt} is elsewhere");
+        assert!(from.contains(&entry.1), "{attempt} was {:?} and is {to:?}", entry.1);
+        let ends = matches!(entry.1, Status::Queued | Status::Running) && matches!(to, Status::Finished | Status::Over);
+        entry.1 = to;
+        if ends {
+            assert_eq!(self.live.remove(&attempt.task), Some(attempt), "{attempt} was not the live one");
+            *live_count(self.worker(worker), attempt.task.stage) -= 1;
+        }
+    }
+
+    fn see_failed(&mut self, attempt: AttemptId, worker: WorkerId, cause: &Cause, next: Next) {
+        // A finished attempt whose commit failed is no failure of the task.
+        let after_finish = self.attempts[&attempt].1 == Status::Finished;
+        self.change(attempt, worker, &[Status::Queued, Status::Running, Status::Finished], Status::Over);
+        self.avoiding.insert(attempt.task);
+        let failures = self.failures.entry(attempt.task).or_default();
+        if cause.blame() != Blame::Source && !after_finish {
+            *failures += 1;
+            self.losses.remove(&attempt.task);
+        }
+        match next {
+            Next::Retry { left } => assert_eq!(left + *failures, self.rules.attempts_max, "{} is miscounted", attempt.task),
+            Next::GiveUp => assert_eq!(*failures, self.rules.attempts_max, "{} is given up early", attempt.task),
+            Next::Covered => panic!("nothing is copied yet, so {attempt} is not covered"),
+        }
+    }
+
+    fn see_dropped(&mut self, attempt: AttemptId, worker: WorkerId, reason: DropReason) {
+        let was = self.attempts[&attempt].1;
+        self.change(attempt, worker, &[Status::Queued, Status::Running], Status::Over);
+        let lost = self.workers[&worker].lost;
+        assert_eq!(lost, reason == DropReason::WorkerLost, "{attempt} is dropped as {reason:?}");
+        match reason {
+            DropReason::WorkerLost => *self.losses.entry(attempt.task).or_default() += u32::from(was == Status::Running),
+            DropReason::Moved => assert_eq!(was, Status::Queued, "{attempt} is moved while it runs"),
+            DropReason::Beaten | DropReason::InputGone | DropReason::JobEnds => {}
+        }
+        if reason != DropReason::WorkerLost {
+            self.expected = Some(Action::Kill { attempt, worker });
+        }
+    }
+
+    /// After each batch: nothing is left on lost workers, and no more than a third of the fleet is barred.
+    pub fn check_batch(&self) {
+        assert_eq!(self.expected, None, "a fact was not followed by its action");
+        if self.breadth_first == Check::No || self.end.is_some() {
+            return;
+        }
+        for (id, seen) in &self.workers {
+            assert!(!seen.lost || seen.live_maps + seen.live_reduces == 0, "{id} is lost and holds attempts");
+        }
+        for (task, (attempt, worker)) in &self.published {
+            assert!(!self.workers[worker].lost, "{attempt} of {task} is published and its worker lost");
+        }
+    }
+
+    /// Tasks that have not ended.
+    pub fn open_tasks(&self) -> impl Iterator<Item = TaskId> {
+        let all = (0..self.maps).map(TaskId::map).chain((0..self.reduces).map(TaskId::reduce));
+        all.filter(|task| !self.committed.contains_key(task) && !self.published.contains_key(task))
+    }
+
+    /// After the run: the end is justified, and what was committed is whole and of one piece.
+    pub fn check_end(&self, plan: &Plan, parts: &BTreeMap<TaskId, Reads>) {
+        assert!(self.live.is_empty(), "attempts outlive the job: {:?}", self.live);
+        for task in self.committed.keys() {
+            assert!(parts.contains_key(task), "{task} is committed and has no part");
+        }
+        match self.end.as_ref().expect("the run has ended") {
+            End::Done => self.check_done(parts),
+            End::Failed { kind, text } => self.check_failed(plan, *kind, text),
+            End::Interrupted => assert!(plan.interrupted_at.is_some(), "nobody interrupted"),
+        }
+        if plan.must_succeed() && plan.program == Program::Deterministic {
+            assert_eq!(self.end, Some(End::Done), "nothing went wrong");
+        }
+    }
+
+    fn check_done(&self, parts: &BTreeMap<TaskId, Reads>) {
+        let count = if self.reduces > 0 { self.reduces } else { self.maps };
+        assert_eq!(self.committed.len(), count as usize, "parts are missing");
+        assert_eq!(parts.len(), count as usize, "parts are missing");
+        let mut kinds: Vec<&Reads> = parts.values().collect();
+        kinds.dedup();
+        assert!(kinds.len() <= 1, "parts were made from different segments: {kinds:?}");
+    }
+
+    fn check_failed(&self, plan: &Plan, kind: Kind, text: &str) {
+        let reached = |counts: &BTreeMap<TaskId, u32>, max: u32| counts.values().any(|count| *count >= max);
+        let justified = match kind {
+            Kind::NoWorker => self.workers.values().all(|seen| seen.lost),
+            Kind::Data => plan.rotten + plan.commit_failures + plan.strikes + plan.cut > 0 || has_deaf(plan),
+            Kind::TaskFailed if text.contains("deterministic") => plan.program == Program::Random,
+            Kind::TaskFailed if text.contains("in a row") => reached(&self.losses, self.rules.losses_max),
+            Kind::TaskFailed => reached(&self.failures, self.rules.attempts_max),
+            _ => false,
+        };
+        assert!(justified, "the job failed without a reason: {text}");
+    }
+}
+
+fn has_deaf(plan: &Plan) -> bool {
+    plan.hosts.iter().any(|host| host.nature == crate::plan::Nature::Deaf)
+}
+
+fn live_count(seen: &mut Seen, stage: Stage) -> &mut u32 {
+    match stage {
+        Stage::Map => &mut seen.live_maps,
+        Stage::Reduce => &mut seen.live_reduces,
+    }
+}
+
+fn name(fact: &Fact) -> &'static str {
+    match fact {
+        Fact::JobPlanned(_) => "planned",
+        Fact::WorkerJoined { .. } => "joined",
+        Fact::WorkerRefused { .. } => "refused",
+        Fact::WorkerSuspect { .. } => "suspect",
+        Fact::WorkerBack { .. } => "back",
+        Fact::WorkerLost { .. } => "lost",
+        Fact::WorkerBarred { .. } => "barred",
+        Fact::StageStarted { .. } => "stage started",
+        Fact::StageFinished { .. } => "stage finished",
+        Fact::AttemptQueued { .. } => "queued",
+        Fact::AttemptStarted { .. } => "started",
+        Fact::AttemptFinished { .. } => "finished",
+        Fact::AttemptFailed { next: Next::Retry { .. }, .. } => "retried",
+        Fact::AttemptFailed { next: Next::GiveUp, .. } => "given up",
+        Fact::AttemptFailed { next: Next::Covered, .. } => "covered",
+        Fact::AttemptDropped { reason: DropReason::Beaten, .. } => "beaten",
+        Fact::AttemptDropped { reason: DropReason::Moved, .. } => "moved",
+        Fact::AttemptDropped { reason: DropReason::WorkerLost, .. } => "gone with its worker",
+        Fact::AttemptDropped { reason: DropReason::InputGone, .. } => "input gone",
+        Fact::AttemptDropped { reason: DropReason::JobEnds, .. } => "ended with the job",
+        Fact::OutputLost { .. } => "output lost",
+        Fact::PartCommitted { .. } => "committed",
+        Fact::JobFinished { .. } => "job finished",
+    }
+}
