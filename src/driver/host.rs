@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use futures::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::feed::Feed;
 use super::run::Timing;
+use crate::clock::{self, Moment};
 use crate::facts::Failure;
 use crate::fleet::{HostSpec, Place};
 use crate::ids::{Epoch, JobId, WorkerId};
@@ -77,7 +78,7 @@ pub async fn run(shared: Arc<Shared>, worker: WorkerId, host: HostSpec, mut orde
     let link = tokio::select! {
         // No order is given to a host that has not joined: this is the end of the job.
         _ = orders.recv() => return,
-        link = connect(&shared, worker, &host) => match link {
+        link = connect(&shared, &host) => match link {
             Ok(link) => link,
             Err(error) => return note(Note::Refused(format!("{error:#}"))),
         }
@@ -112,17 +113,11 @@ async fn converse(
     }
 }
 
-async fn connect(shared: &Shared, worker: WorkerId, host: &HostSpec) -> anyhow::Result<Link> {
-    match host.place {
-        Place::ThisMachine => Ok(shared.transport.local(host)?),
-        Place::Ssh => {
-            let link = shared.transport.connect(host, worker).await;
-            link.map_err(|error| match error.fix(&host.name()) {
-                fix if fix.is_empty() => anyhow!("{error}"),
-                fix => anyhow!("{error}; {fix}"),
-            })
-        }
-    }
+async fn connect(shared: &Shared, host: &HostSpec) -> anyhow::Result<Link> {
+    shared.transport.connect(host).await.map_err(|error| match error.fix(&host.name()) {
+        fix if fix.is_empty() => anyhow!("{error}"),
+        fix => anyhow!("{error}; {fix}"),
+    })
 }
 
 /// From the link to a worker that was given the job.
@@ -133,8 +128,8 @@ async fn meet(
     link: &Link,
 ) -> anyhow::Result<(u32, Conversation)> {
     // The control channel starts the worker process; only then is there a socket for the other.
-    let control = greet(shared, open(shared, worker, link, Role::Control).await?, Role::Control).await?;
-    let bulk = greet(shared, open(shared, worker, link, Role::Bulk).await?, Role::Bulk).await?;
+    let control = greet(shared, link.open(&shared.job, worker, Role::Control).await?, Role::Control).await?;
+    let bulk = greet(shared, link.open(&shared.job, worker, Role::Bulk).await?, Role::Bulk).await?;
     shared.feed.connect(worker, Mux::start(bulk.reader, bulk.writer, Arc::clone(&shared.feed) as _));
     let mut conversation = Conversation::new(control);
     let slots = slots_of(host, shared.assignment.slots, link);
@@ -150,11 +145,6 @@ async fn meet(
 fn slots_of(host: &HostSpec, setting: u32, link: &Link) -> u32 {
     let said = host.slots.or(Some(setting).filter(|slots| *slots > 0));
     said.unwrap_or_else(|| link.machine().cores).max(1)
-}
-
-async fn open(shared: &Shared, worker: WorkerId, link: &Link, role: Role) -> anyhow::Result<Channel> {
-    let grace = shared.timing.orphan_grace;
-    Ok(link.open(&shared.job, worker, role, grace).await?)
 }
 
 /// Says who is there, and hears whether that is welcome.
@@ -201,7 +191,7 @@ impl Conversation {
         note: impl Fn(Note),
         timing: &Timing,
     ) -> anyhow::Result<()> {
-        let mut watch = Watch { heard: Instant::now(), suspect: false };
+        let mut watch = Watch { heard: clock::now(), suspect: false };
         let mut ping = tokio::time::interval(PING_EVERY);
         loop {
             tokio::select! {
@@ -256,20 +246,20 @@ impl Conversation {
 
 /// Watches for silence.
 struct Watch {
-    heard: Instant,
+    heard: Moment,
     suspect: bool,
 }
 
 impl Watch {
     fn heard_now(&mut self, note: &impl Fn(Note)) {
-        self.heard = Instant::now();
+        self.heard = clock::now();
         if std::mem::take(&mut self.suspect) {
             note(Note::Back);
         }
     }
 
     fn look(&mut self, note: &impl Fn(Note), timing: &Timing) -> anyhow::Result<()> {
-        let silence = self.heard.elapsed();
+        let silence = clock::now().since(self.heard);
         if silence >= timing.lost_after {
             bail!("nothing was heard of it for {} s", silence.as_secs());
         }

@@ -74,11 +74,6 @@ impl OutputFolder {
         fs_err::rename(part, name)
     }
 
-    /// Removes what a part left that is not wanted.
-    pub fn discard_part(&self, attempt: AttemptId) {
-        let _gone = fs_err::remove_file(self.part(attempt));
-    }
-
     /// Gives the whole its final name, instead of the old one if there is any.
     ///
     /// # Errors

@@ -4,9 +4,9 @@
 //! tasks that failed there have succeeded elsewhere, so that bad user code never condemns a host. Never more than a
 //! share of the hosts is barred: when the fleet shrinks, the least blamed gets tasks again.
 
+use super::Scheduler;
 use super::host::Standing;
 use super::worker::HostId;
-use super::Scheduler;
 use crate::facts::{Blame, DropReason, Fact};
 use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
 
@@ -54,8 +54,18 @@ impl Scheduler {
         }
         self.set_standing(id, Standing::Barred);
         for worker in self.fleet.workers_of(id) {
-            self.record(Fact::WorkerBarred { worker, failures });
+            self.record_if_barred(worker);
             self.call_back_queue(worker);
+        }
+    }
+
+    /// Says that a worker gets nothing, if its host is barred: when that begins, and when a worker comes or comes back
+    /// while it holds.
+    pub(super) fn record_if_barred(&mut self, worker: WorkerId) {
+        let host = self.fleet.host(self.fleet.host_of(worker));
+        if host.is_barred() {
+            let failures = host.blamed(&self.rules);
+            self.record(Fact::WorkerBarred { worker, failures });
         }
     }
 
@@ -71,7 +81,8 @@ impl Scheduler {
     /// Lets barred hosts back in, the least blamed first, while they are too large a share of what is left.
     pub(super) fn pardon(&mut self) {
         while self.fleet.counts.barred * self.rules.barred_one_in > self.fleet.counts.present {
-            let barred = (0..).map(HostId).zip(&self.fleet.hosts).filter(|(_, host)| host.is_barred() && host.is_present());
+            let barred =
+                (0..).map(HostId).zip(&self.fleet.hosts).filter(|(_, host)| host.is_barred() && host.is_present());
             let Some((id, _)) = barred.min_by_key(|(_, host)| host.blamed(&self.rules)) else { return };
             self.set_standing(id, Standing::Good);
             for worker in self.fleet.workers_of(id) {

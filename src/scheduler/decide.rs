@@ -47,8 +47,7 @@ impl Scheduler {
         if begun && self.tasks.stage(self.tasks.last_stage()).unfinished() == 0 {
             return Some(End::Done);
         }
-        (complete && self.fleet.present == 0)
-            .then(|| End::Failed { kind: Kind::NoWorker, text: self.no_worker_text() })
+        (complete && self.fleet.present == 0).then(|| End::Failed { kind: Kind::NoWorker, text: self.no_worker_text() })
     }
 
     fn no_worker_text(&self) -> String {

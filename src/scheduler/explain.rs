@@ -36,7 +36,9 @@ impl Scheduler {
             Contact::Well | Contact::Lost => "",
         };
         match phase {
-            Phase::Queued => format!("{id} was sent to {host}{silent} {time} ago and awaits {}", self.awaited(id, worker)),
+            Phase::Queued => {
+                format!("{id} was sent to {host}{silent} {time} ago and awaits {}", self.awaited(id, worker))
+            }
             Phase::Running => format!("{id} runs on {host}{silent} for {time}"),
         }
     }

@@ -156,11 +156,7 @@ impl Scheduler {
     fn settle(&mut self, task: TaskId) {
         match self.tasks.get(task).state {
             State::Out if self.tasks.get(task).live.is_empty() => self.tasks.enter(task, State::Ready),
-            State::Out
-            | State::Ready
-            | State::Committing { .. }
-            | State::Held { .. }
-            | State::Committed { .. } => {}
+            State::Out | State::Ready | State::Committing { .. } | State::Held { .. } | State::Committed { .. } => {}
         }
     }
 
@@ -179,10 +175,18 @@ impl Scheduler {
         }
     }
 
-    /// The hosts that the task must not go to: those that failed it, unless no other is usable.
-    fn shunned(&self, task: TaskId) -> &[HostId] {
-        let avoids = self.tasks.get(task).avoids();
-        let usable = avoids.iter().filter(|host| self.fleet.host(**host).is_usable()).count();
-        if usable < self.fleet.counts.usable as usize { avoids } else { &[] }
+    /// The hosts that the task must not go to: those that failed it, or could not read a segment which is still the
+    /// one to read; unless no other is usable.
+    fn shunned(&self, task: TaskId) -> Vec<HostId> {
+        let Some(trouble) = &self.tasks.get(task).trouble else { return Vec::new() };
+        let mut shunned = trouble.avoids.clone();
+        for (host, source) in &trouble.accused {
+            let unread = source.is_some_and(|source| self.tasks.holds(source).is_some());
+            if unread && !shunned.contains(host) {
+                shunned.push(*host);
+            }
+        }
+        let usable = shunned.iter().filter(|host| self.fleet.host(**host).is_usable()).count();
+        if usable < self.fleet.counts.usable as usize { shunned } else { Vec::new() }
     }
 }

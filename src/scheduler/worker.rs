@@ -140,7 +140,9 @@ impl Fleet {
     pub fn join(&mut self, id: WorkerId, name: &str, slots: u32) {
         let host = *self.names.entry(name.to_owned()).or_insert_with(|| {
             self.hosts.push(Host::new(name));
-            HostId(u32::try_from(self.hosts.len() - 1).expect("hosts are no more than workers, which are numbered by u32"))
+            HostId(
+                u32::try_from(self.hosts.len() - 1).expect("hosts are no more than workers, which are numbered by u32"),
+            )
         });
         let worker = Worker {
             host,
@@ -268,7 +270,8 @@ impl Fleet {
     }
 
     fn rank_of(&self, worker: &Worker) -> Rank {
-        let both = |rank: &dyn Fn(Stage) -> Option<u32>| PerStage { map: rank(Stage::Map), reduce: rank(Stage::Reduce) };
+        let both =
+            |rank: &dyn Fn(Stage) -> Option<u32>| PerStage { map: rank(Stage::Map), reduce: rank(Stage::Reduce) };
         let open = both(&|stage| worker.open_rank(stage, &self.rules));
         Rank {
             open: if self.is_usable(worker) { open } else { PerStage::default() },

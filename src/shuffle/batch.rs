@@ -3,6 +3,7 @@
 //! Lines lie in chunks, so that growth never copies what is there; what is sorted are small entries that know the
 //! partition and the first bytes of the key.
 
+use std::hint::black_box;
 use std::io;
 
 use super::frame::{self, Frame};
@@ -20,6 +21,9 @@ const ENTRY_BYTES: usize = size_of::<Entry>() * 3 / 2;
 /// How many bytes of keys that begin alike are sorted eight at a time before whole keys are compared. URLs and paths
 /// differ before it; recursion ends with it.
 const DEPTH_MAX: usize = 64;
+
+/// How many records are fetched from memory at once: about as many misses as a processor can have under way.
+const TOUCHED_AHEAD: usize = 16;
 
 /// Records in the order of their arrival, within a budget of memory.
 #[derive(Debug, Default)]
@@ -193,8 +197,21 @@ impl Sorted<'_> {
     }
 }
 
+impl Sorted<'_> {
+    /// Reads a byte of each of the records that come next. Sorted records lie anywhere, so each is a wait for memory;
+    /// here the waits overlap.
+    fn touch_ahead(&self) {
+        let ahead = self.entries[self.next..].iter().take(TOUCHED_AHEAD);
+        let touch = |sum: u8, entry: &Entry| sum ^ self.chunks[entry.chunk as usize][entry.at as usize];
+        black_box(ahead.fold(0, touch));
+    }
+}
+
 impl RecordStream for Sorted<'_> {
     fn advance(&mut self) -> io::Result<bool> {
+        if self.next.is_multiple_of(TOUCHED_AHEAD) {
+            self.touch_ahead();
+        }
         let Some(entry) = self.entries.get(self.next) else { return Ok(false) };
         self.frame = frame_of(entry, &self.chunks[entry.chunk as usize]);
         self.next += 1;

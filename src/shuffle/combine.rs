@@ -3,7 +3,7 @@
 use std::io;
 
 use super::batch::Batch;
-use super::partition::Partitioner;
+use super::partition::Router;
 use super::record::{KeyRule, Record, RecordStream};
 use super::run::{Run, RunFolder};
 use super::segment::SegmentWriter;
@@ -32,10 +32,10 @@ pub trait Combiner: Send {
 /// While they come in order they are written as they come. From the first that does not they are held within `memory`
 /// and sorted, which makes as many runs as it takes.
 pub(super) struct Collector<'a> {
-    pub key: &'a KeyRule,
-    pub partitioner: &'a Partitioner,
-    pub folder: &'a mut RunFolder,
-    pub memory: usize,
+    key: &'a KeyRule,
+    router: &'a Router,
+    folder: &'a mut RunFolder,
+    memory: usize,
     lines: Lines,
     runs: Vec<Run>,
 }
@@ -49,8 +49,8 @@ enum Lines {
 
 impl<'a> Collector<'a> {
     /// Nothing yet.
-    pub fn new(key: &'a KeyRule, partitioner: &'a Partitioner, folder: &'a mut RunFolder, memory: usize) -> Self {
-        Collector { key, partitioner, folder, memory, lines: Lines::None, runs: Vec::new() }
+    pub fn new(key: &'a KeyRule, router: &'a Router, folder: &'a mut RunFolder, memory: usize) -> Self {
+        Collector { key, router, folder, memory, lines: Lines::None, runs: Vec::new() }
     }
 
     /// All that `combiner` makes of a stream: runs, whose order is that of the lines in them.
@@ -62,7 +62,7 @@ impl<'a> Collector<'a> {
 
     fn push(&mut self, line: &[u8]) -> io::Result<()> {
         let record = Record::new(line, self.key);
-        let to = self.partitioner.partition(record.key());
+        let to = self.router.partition(record.key());
         match &mut self.lines {
             Lines::None => {
                 let mut run = Box::new(self.folder.create()?);

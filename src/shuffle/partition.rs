@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::order::prefix;
+
 /// How keys are spread over partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Partitioner {
@@ -32,6 +34,37 @@ impl Partitioner {
             // The remainder of a division by a u32 fits one.
             Partitioner::Hash(partitions) => (xxh3_64(key) % u64::from(*partitions)) as u32,
             Partitioner::Range(cuts) => cuts.partition_point(|cut| cut.as_slice() <= key) as u32,
+        }
+    }
+}
+
+/// A [`Partitioner`] made ready for many keys: cuts are found by their first eight bytes, which lie side by side.
+#[derive(Clone, Debug)]
+pub(super) struct Router {
+    partitioner: Partitioner,
+    prefixes: Vec<u64>,
+}
+
+impl Router {
+    /// One that answers as `partitioner` does.
+    pub fn new(partitioner: Partitioner) -> Self {
+        let prefixes = match &partitioner {
+            Partitioner::Hash(_) => Vec::new(),
+            Partitioner::Range(cuts) => cuts.iter().map(|cut| prefix(cut, 0)).collect(),
+        };
+        Router { partitioner, prefixes }
+    }
+
+    /// The partition of a key, from 0.
+    pub fn partition(&self, key: &[u8]) -> u32 {
+        match &self.partitioner {
+            Partitioner::Hash(_) => self.partitioner.partition(key),
+            Partitioner::Range(cuts) => {
+                let prefix = prefix(key, 0);
+                let below = self.prefixes.partition_point(|cut| *cut < prefix);
+                let equal = self.prefixes[below..].iter().take_while(|cut| **cut == prefix).count();
+                (below + cuts[below..below + equal].partition_point(|cut| cut.as_slice() <= key)) as u32
+            }
         }
     }
 }
@@ -102,6 +135,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_router_answers_as_its_partitioner(
+            cuts in prop::collection::btree_set(prop::collection::vec(0u8..2, 0..12), 0..40),
+            key in prop::collection::vec(0u8..2, 0..12),
+        ) {
+            for partitioner in [Partitioner::Hash(7), Partitioner::Range(cuts.into_iter().collect())] {
+                let expected = partitioner.partition(&key);
+                prop_assert_eq!(Router::new(partitioner).partition(&key), expected);
+            }
+        }
+
         #[test]
         fn cuts_ascend_and_spread_different_samples_evenly(
             samples in prop::collection::btree_set(prop::collection::vec(any::<u8>(), 0..4), 0..200),

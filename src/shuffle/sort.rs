@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::batch::Batch;
 use super::combine::Collector;
 pub use super::combine::Combiner;
-use super::partition::Partitioner;
+use super::partition::{Partitioner, Router};
 use super::passes::reduce_count;
 use super::record::{KeyRule, Record};
 use super::run::{MergedRuns, Run, RunFolder};
@@ -54,6 +54,7 @@ pub struct SortSummary {
 pub struct Sorter {
     config: SortConfig,
     segment: PathBuf,
+    router: Router,
     batch: Batch,
     folder: RunFolder,
     runs: Vec<Run>,
@@ -68,6 +69,7 @@ impl Sorter {
         Sorter {
             batch: Batch::new(config.memory - set_aside),
             folder: RunFolder::new(&config.scratch, config.partitioner.partitions(), config.compression),
+            router: Router::new(config.partitioner.clone()),
             config,
             segment: segment.into(),
             runs: Vec::new(),
@@ -87,7 +89,7 @@ impl Sorter {
             self.spills += 1;
         }
         self.records_in += 1;
-        self.batch.push(self.config.partitioner.partition(record.key()), record)
+        self.batch.push(self.router.partition(record.key()), record)
     }
 
     /// Writes the segment.
@@ -110,7 +112,7 @@ impl Sorter {
             None => vec![self.folder.write_batch(&mut self.batch)?],
             Some(combiner) => {
                 let memory = self.config.memory / COMBINED_SHARE;
-                let collector = Collector::new(&self.config.key, &self.config.partitioner, &mut self.folder, memory);
+                let collector = Collector::new(&self.config.key, &self.router, &mut self.folder, memory);
                 let runs = collector.combine(&mut self.batch.sorted(), combiner.as_mut())?;
                 self.batch.clear();
                 runs
@@ -127,8 +129,7 @@ impl Sorter {
             && let Some(combiner) = &mut self.config.combiner
             && combiner.in_process()
         {
-            let collector =
-                Collector::new(&self.config.key, &self.config.partitioner, &mut self.folder, self.config.memory);
+            let collector = Collector::new(&self.config.key, &self.router, &mut self.folder, self.config.memory);
             let combined = collector.combine(&mut MergedRuns::open(&runs)?, combiner.as_mut())?;
             runs.iter().try_for_each(Run::remove)?;
             runs = self.few_runs(combined)?;
@@ -159,7 +160,7 @@ fn move_file(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::shuffle::group::Groups;
-    use crate::shuffle::merge::tests::{Lines, all, lines};
+    use crate::shuffle::merge::tests::{Lines, all, lines, sort_stably};
     use crate::shuffle::reader::PartitionReader;
     use crate::shuffle::record::RecordStream;
     use proptest::prelude::*;
@@ -216,6 +217,17 @@ mod tests {
         prop::sample::select(vec![Partitioner::Hash(1), Partitioner::Hash(5), range])
     }
 
+    fn config(partitioner: &Partitioner, memory: usize, combiner: Option<Count>, scratch: &Path) -> SortConfig {
+        SortConfig {
+            partitioner: partitioner.clone(),
+            key: KEY,
+            memory,
+            scratch: scratch.to_owned(),
+            compression: Compression::Lz4,
+            combiner: combiner.map(|combiner| Box::new(combiner) as Box<dyn Combiner>),
+        }
+    }
+
     /// The records of each partition, and the summary.
     fn sort(
         lines: &Lines,
@@ -226,14 +238,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let scratch = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("segment");
-        let config = SortConfig {
-            partitioner: partitioner.clone(),
-            key: KEY,
-            memory,
-            scratch: scratch.path().to_owned(),
-            compression: Compression::Lz4,
-            combiner: combiner.map(|combiner| Box::new(combiner) as Box<dyn Combiner>),
-        };
+        let config = config(partitioner, memory, combiner, scratch.path());
         let mut sorter = Sorter::new(config, &path);
         for (line, key_len) in lines {
             sorter.push(Record { line, key_len: *key_len }).expect("no error");
@@ -251,7 +256,7 @@ mod tests {
         for (line, key_len) in lines {
             partitions[partitioner.partition(&line[..*key_len]) as usize].push((line.clone(), *key_len));
         }
-        partitions.iter_mut().for_each(crate::shuffle::merge::tests::sort_stably);
+        partitions.iter_mut().for_each(sort_stably);
         partitions
     }
 
@@ -319,13 +324,25 @@ mod tests {
 
     #[test]
     fn a_record_larger_than_the_budget_is_sorted() {
-        let line = |key: u8, len: usize| (vec![key; len], 1);
+        let line = |key: u8, len: usize| (vec![key; len], len.min(1));
         let lines = vec![line(2, 10), line(1, 3 << 20), line(1, 0), line(0, 70_000)];
-        let lines: Lines =
-            lines.into_iter().map(|(line, key): (Vec<u8>, usize)| (line.clone(), key.min(line.len()))).collect();
         let partitioner = Partitioner::Hash(1);
         for memory in BUDGETS {
             assert_eq!(sort(&lines, &partitioner, memory, None).0, naive(&lines, &partitioner));
         }
+    }
+
+    #[test]
+    fn a_sorter_that_is_given_up_leaves_nothing() {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let left = || fs_err::read_dir(scratch.path()).expect("there").count();
+        let config = config(&Partitioner::Hash(1), 0, None, scratch.path());
+        let mut sorter = Sorter::new(config, scratch.path().join("segment"));
+        for line in [b"b", b"a"] {
+            sorter.push(Record { line, key_len: 1 }).expect("no error");
+        }
+        assert_eq!((sorter.spills, left()), (1, 1));
+        drop(sorter);
+        assert_eq!(left(), 0);
     }
 }

@@ -1,41 +1,310 @@
-//! Stand-in until the real one is merged.
-use crate::fleet::HostSpec;
-use crate::ids::*;
-use crate::protocol::control::Role;
-use std::path::PathBuf;
+//! A [`Link`] to each worker: over ssh, or to this machine.
+//!
+//! The transport logs in with the system's ssh, as the user configured it (`config`, `master`), through one gate for each
+//! sshd that is met first (`gate`); looks at the machine once (`probe`); puts our binary there if it is missing
+//! (`install`); and then opens byte streams to the worker's socket. All that is said to a machine goes through `shell`. What went
+//! wrong is a [`ConnectError`], which knows what helps.
+//!
+//! Nothing here knows what flows through the streams, or decides which workers to use. Nothing is left behind: dropping
+//! or closing a [`Link`] ends its ssh processes; an unfinished [`Transport::connect`] can be dropped at any time.
+
+mod classify;
+mod config;
+mod control_folder;
+mod error;
+mod exec;
+mod gate;
+mod install;
+mod local;
+mod machine;
+mod master;
+mod probe;
+mod shell;
+mod ssh;
+mod trust;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-pub struct Transport { pub binary: PathBuf }
-pub struct Link { dir: PathBuf, binary: PathBuf, machine: Machine }
-pub struct Machine { pub cores: u32 }
-pub struct Channel { pub reader: Box<dyn AsyncRead + Send + Unpin>, pub writer: Box<dyn AsyncWrite + Send + Unpin> }
-#[derive(Debug, thiserror::Error)]
-#[error("no")]
-pub struct ConnectError;
-impl ConnectError { pub fn fix(&self, _: &str) -> String { String::new() } }
-impl Transport {
-    pub async fn connect(&self, _h: &HostSpec, _w: WorkerId) -> Result<Link, ConnectError> { Err(ConnectError) }
-    pub fn local(&self, _h: &HostSpec) -> Result<Link, ConnectError> {
-        Ok(Link { dir: PathBuf::from(format!("/var/tmp/runner-stub-{}", std::process::id())), binary: self.binary.clone(), machine: Machine { cores: 2 } })
-    }
-    pub async fn close(&self) {}
+
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::sleep;
+
+use crate::fleet::{HostSpec, Place};
+use crate::ids::{JobId, WorkerId};
+use crate::protocol::control::Role;
+
+pub use error::ConnectError;
+pub use exec::Executed;
+pub use local::LocalLink;
+pub use machine::{Machine, ScratchQuality};
+pub use shell::{Reader, Writer};
+pub use ssh::SshLink;
+pub use trust::{Hop, HostKey, add_known_hosts};
+
+use config::Resolved;
+use control_folder::ControlFolder;
+use gate::Gate;
+use install::{Binaries, build_folder};
+use master::{Login, Master};
+use probe::{Purpose, probe};
+use shell::Site;
+
+/// Logins on their way at once, whatever the hosts: each is a process that calculates for some milliseconds.
+const LOGINS_AT_ONCE_MAX: usize = 64;
+
+/// Tries of a login that sshd dropped: with the waits between, about 8 s.
+const LOGIN_TRIES_MAX: u32 = 6;
+
+/// What a login may take beyond the connection: slow name services and PAM modules.
+const LOGIN_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// What all links have in common.
+#[derive(Clone, Debug)]
+pub struct TransportConfig {
+    /// A configuration for ssh that goes before the user's and the system's.
+    pub ssh_config: Option<PathBuf>,
+    /// How long to wait for a machine's first word.
+    pub connect_timeout: Duration,
+    /// Logins on their way at once to the sshd that is met first.
+    pub connects_per_hop_max: usize,
+    /// Our own executable.
+    pub binary: PathBuf,
+    /// Executables for other architectures, by `uname -m`.
+    pub binaries: BTreeMap<String, PathBuf>,
+    /// The build: letters, digits, dots and dashes.
+    pub build: String,
+    /// How long a worker stays without a driver.
+    pub orphan_grace: Duration,
+    /// `$XDG_RUNTIME_DIR`, for short-lived sockets.
+    pub runtime_folder: Option<PathBuf>,
 }
-impl Link {
-    pub fn machine(&self) -> &Machine { &self.machine }
-    pub async fn open(&self, job: &JobId, worker: WorkerId, role: Role, grace: Duration) -> Result<Channel, ConnectError> {
-        let dir = self.dir.join("jobs").join(format!("{job}-{worker}"));
-        std::fs::create_dir_all(&dir).unwrap();
-        if role == Role::Control {
-            let log = std::fs::File::create(dir.join("serve.log")).unwrap();
-            std::process::Command::new(&self.binary).args(["worker", "serve", "--grace", &grace.as_secs().to_string()]).arg(&dir).stderr(log).stdin(std::process::Stdio::null()).spawn().unwrap();
-        }
-        loop {
-            if let Ok(s) = tokio::net::UnixStream::connect(dir.join("socket")).await {
-                let (r, w) = s.into_split();
-                return Ok(Channel { reader: Box::new(r), writer: Box::new(w) });
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+
+/// What makes links.
+#[derive(Debug)]
+pub struct Transport {
+    config: TransportConfig,
+    folder: Arc<ControlFolder>,
+    ssh_config: PathBuf,
+    binaries: Binaries,
+    gates: Mutex<HashMap<String, Arc<Gate>>>,
+    logins: Semaphore,
+    default_ciphers: OnceCell<String>,
+}
+
+/// A worker's machine, ready to be worked on.
+#[derive(Debug)]
+pub enum Link {
+    /// Over ssh.
+    Ssh(SshLink),
+    /// This machine.
+    Local(LocalLink),
+}
+
+/// A stream of bytes to and from a worker's socket. Dropping the writer ends it.
+pub struct Channel {
+    /// From the worker.
+    pub reader: Reader,
+    /// To the worker.
+    pub writer: Writer,
+}
+
+impl Transport {
+    /// Makes a transport, with a folder of its own for sockets.
+    ///
+    /// # Errors
+    /// [`ConnectError::Here`]: no folder can be made, or its name would be too long.
+    pub fn new(config: TransportConfig) -> Result<Self, ConnectError> {
+        let folder = Arc::new(ControlFolder::new(config.runtime_folder.as_deref())?);
+        let ssh_config = folder.path().join("config");
+        let text = config::generate(config.ssh_config.as_deref(), config.connect_timeout)?;
+        fs_err::write(&ssh_config, text).map_err(ConnectError::here)?;
+        Ok(Transport {
+            binaries: Binaries::new(config.binary.clone(), config.binaries.clone()),
+            config,
+            folder,
+            ssh_config,
+            gates: Mutex::default(),
+            logins: Semaphore::new(LOGINS_AT_ONCE_MAX),
+            default_ciphers: OnceCell::new(),
+        })
+    }
+
+    /// Logs in to a host, twice at once; looks at it; installs our binary if it is not there.
+    ///
+    /// # Errors
+    /// What hinders, as far as it can be concluded. All that was begun is undone.
+    pub async fn connect(&self, host: &HostSpec) -> Result<Link, ConnectError> {
+        match host.place {
+            Place::Ssh => self.connect_ssh(host).await.map(Link::Ssh),
+            Place::ThisMachine => self.local(&local_root(host)),
         }
     }
-    pub async fn close(self) {}
+
+    /// This machine as a worker, its job folders below `root`.
+    ///
+    /// # Errors
+    /// [`ConnectError::Here`]: `root` cannot be made or belongs to somebody else.
+    pub fn local(&self, root: &Path) -> Result<Link, ConnectError> {
+        LocalLink::new(root, &self.config.binary).map(Link::Local)
+    }
+
+    /// Logs in to a host once and looks at it; nothing is installed.
+    ///
+    /// # Errors
+    /// As for [`Transport::connect`].
+    pub async fn look(&self, host: &HostSpec) -> Result<Machine, ConnectError> {
+        match host.place {
+            Place::Ssh => {
+                let resolved = Resolved::ask(&self.ssh_config, host).await?;
+                let master = self.login(host, &resolved, Role::Control).await?;
+                let site = Site::Remote(Arc::clone(&master.session));
+                let probed = probe(&site, &self.config.build, host.scratch.as_deref(), Purpose::Look).await;
+                let sshd = master.sshd.clone();
+                master.close().await;
+                probed.map(|probed| Machine { sshd, ..probed.machine })
+            }
+            Place::ThisMachine => Ok(local::machine(std::env::temp_dir())),
+        }
+    }
+
+    async fn connect_ssh(&self, host: &HostSpec) -> Result<SshLink, ConnectError> {
+        let resolved = Resolved::ask(&self.ssh_config, host).await?;
+        let build = &self.config.build;
+        let prepare = async {
+            let control = self.login(host, &resolved, Role::Control).await?;
+            let site = Site::Remote(Arc::clone(&control.session));
+            let probed = probe(&site, build, host.scratch.as_deref(), Purpose::Job).await?;
+            if !probed.cached {
+                self.binaries.install(&site, build, &probed).await?;
+            }
+            Ok((control, probed))
+        };
+        let ((control, probed), bulk) = tokio::try_join!(prepare, self.login(host, &resolved, Role::Bulk))?;
+        Ok(SshLink {
+            machine: Machine { sshd: control.sshd.clone(), ..probed.machine.clone() },
+            control,
+            bulk,
+            binary: probed.folder.join(build_folder(build, &probed.machine.arch)).join("runner"),
+            orphan_grace: self.config.orphan_grace,
+        })
+    }
+
+    async fn login(&self, host: &HostSpec, resolved: &Resolved, role: Role) -> Result<Master, ConnectError> {
+        let ciphers = match role {
+            Role::Control => None,
+            Role::Bulk => resolved.bulk_ciphers(self.default_ciphers.get_or_try_init(config::default_ciphers).await?),
+        };
+        let login = Login {
+            config: &self.ssh_config,
+            host,
+            resolved,
+            ciphers: ciphers.as_deref(),
+            time_max: self.config.connect_timeout + LOGIN_TIME_MAX,
+        };
+        self.with_tries(resolved, || Master::launch(&self.folder, login)).await
+    }
+
+    /// Tries again what sshd dropped, after a wait and with fewer at once; nothing else, since what failed for a reason
+    /// fails again, and sshd counts it (`PerSourcePenalties`).
+    async fn with_tries<T, F>(&self, resolved: &Resolved, attempt: impl Fn() -> F) -> Result<T, ConnectError>
+    where
+        F: Future<Output = Result<T, ConnectError>>,
+    {
+        let gate = self.gate(resolved.first_hop());
+        let mut number = 1;
+        loop {
+            let pass = Arc::clone(&gate).enter().await;
+            let one_of_all = self.logins.acquire().await;
+            match attempt().await {
+                Err(error) if error.passes() && number < LOGIN_TRIES_MAX => pass.narrow(),
+                done => return done.map_err(|error| error.after(number)),
+            }
+            drop(one_of_all);
+            sleep(wait_before(number)).await;
+            number += 1;
+        }
+    }
+
+    fn gate(&self, hop: String) -> Arc<Gate> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(gates.entry(hop).or_insert_with(|| Gate::new(self.config.connects_per_hop_max)))
+    }
+}
+
+impl Link {
+    /// What is known of the machine.
+    pub fn machine(&self) -> &Machine {
+        match self {
+            Link::Ssh(link) => &link.machine,
+            Link::Local(link) => link.machine(),
+        }
+    }
+
+    /// Opens a stream to the worker of a job, which is started if it does not run. Control and bulk go over connections of
+    /// their own.
+    ///
+    /// # Errors
+    /// The connection was lost, or the worker does not start.
+    pub async fn open(&self, job: &JobId, worker: WorkerId, role: Role) -> Result<Channel, ConnectError> {
+        match self {
+            Link::Ssh(link) => link.open(job, worker, role).await,
+            Link::Local(link) => link.open(job, worker).await,
+        }
+    }
+
+    /// Ends the ssh processes of the link now. Dropping it does so too, once their streams have ended.
+    pub async fn close(self) {
+        match self {
+            Link::Ssh(link) => link.close().await,
+            Link::Local(_) => {}
+        }
+    }
+}
+
+/// The folder of one worker's share in a job.
+fn job_folder(scratch: &Path, job: &JobId, worker: WorkerId) -> PathBuf {
+    scratch.join("jobs").join(format!("{job}-{worker}"))
+}
+
+/// Where this machine's job folders lie: by the same rule as on other hosts.
+fn local_root(host: &HostSpec) -> PathBuf {
+    let parent = host.scratch.as_deref().unwrap_or(Path::new("/var/tmp"));
+    parent.join(format!("runner-{}", rustix::process::getuid().as_raw()))
+}
+
+/// 0.25 s, doubled each time, half of it by chance, so that those who were dropped together do not meet again.
+fn wait_before(number: u32) -> Duration {
+    let whole = Duration::from_millis(250 << (number - 1).min(5));
+    whole / 2 + whole.mul_f64(f64::from(u32::try_from(random() >> 32).unwrap_or(0)) / f64::from(u32::MAX) / 2.0)
+}
+
+/// A number by chance: the standard library keys its hash tables by chance, and each a different one.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_differ() {
+        for number in 1..10 {
+            let whole = Duration::from_millis(250 << (number - 1).min(5));
+            let wait = wait_before(number);
+            assert!(wait >= whole / 2 && wait <= whole, "{number}: {wait:?}");
+        }
+        assert_ne!(random(), random());
+    }
+
+    #[test]
+    fn job_folders_are_safe_words() {
+        let job = JobId::new("word count", 7);
+        let folder = job_folder(Path::new("/var/tmp/runner-1"), &job, WorkerId(3));
+        let name = folder.to_str().expect("is text");
+        assert!(name.ends_with("-w3") && name.chars().all(|c| c.is_ascii_alphanumeric() || "/-".contains(c)), "{name}");
+    }
 }

@@ -8,6 +8,7 @@ mod machine;
 mod model;
 mod plan;
 mod random;
+mod speed;
 mod world;
 
 use std::collections::BTreeSet;
@@ -20,9 +21,13 @@ use world::World;
 
 const SEEDS: u64 = 1000;
 
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{text}`")))
+}
+
 #[test]
 fn small_fleets_end_well_or_say_why() {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a seed is a number"));
     if let Some(seed) = number("SEED") {
         let world = world::run(seed, Plan::small(seed));
         println!("seed {seed} ended after {} events: {:?}", world.events, world.model.end);
@@ -46,9 +51,27 @@ fn small_fleets_end_well_or_say_why() {
 
 /// What some run of the usual seeds must meet, or the simulation tests less than it says.
 const FACTS: [&str; 21] = [
-    "joined", "refused", "suspect", "back", "lost", "barred", "stage started", "stage finished", "queued", "started",
-    "finished", "retried", "given up", "beaten", "moved", "gone with its worker", "input gone", "ended with the job",
-    "output lost", "committed", "job finished",
+    "joined",
+    "refused",
+    "suspect",
+    "back",
+    "lost",
+    "barred",
+    "stage started",
+    "stage finished",
+    "queued",
+    "started",
+    "finished",
+    "retried",
+    "given up",
+    "beaten",
+    "moved",
+    "gone with its worker",
+    "input gone",
+    "ended with the job",
+    "output lost",
+    "committed",
+    "job finished",
 ];
 
 fn run_or_say_how_to_repeat(seed: u64) -> World {
@@ -61,4 +84,10 @@ fn run_or_say_how_to_repeat(seed: u64) -> World {
 fn a_large_fleet_ends_within_seconds() {
     let world = world::run(1, Plan::large(5000, 95_000, 5000));
     assert_eq!(world.model.end, Some(End::Done));
+}
+
+#[test]
+fn the_cost_of_an_event_is_told() {
+    let count = |name: &str, usual: u32| number(name).map_or(usual, |count| u32::try_from(count).expect("a u32"));
+    speed::measure(count("WORKERS", 500), count("TASKS", 20_000));
 }

@@ -124,7 +124,9 @@ impl Model {
             Fact::WorkerLost { worker, .. } => self.worker(*worker).lost = true,
             Fact::WorkerBarred { worker, .. } => self.see_barred(*worker),
             Fact::AttemptQueued { attempt, worker } => self.see_queued(*attempt, *worker),
-            Fact::AttemptStarted { attempt, worker } => self.change(*attempt, *worker, &[Status::Queued], Status::Running),
+            Fact::AttemptStarted { attempt, worker } => {
+                self.change(*attempt, *worker, &[Status::Queued], Status::Running)
+            }
             Fact::AttemptFinished { attempt, worker, .. } => {
                 self.change(*attempt, *worker, &[Status::Running], Status::Finished);
                 self.losses.remove(&attempt.task);
@@ -181,7 +183,11 @@ impl Model {
         // Running reduces hold slots that maps cannot have; so what is known to be free has none at all.
         let idle = |seen: &&Seen| load(seen) < seen.slots && (stage == Stage::Reduce || seen.live_reduces == 0);
         if load(seen) > seen.slots {
-            assert_eq!(self.workers.values().filter(usable).filter(idle).count(), 0, "{worker} is sent ahead of free slots");
+            assert_eq!(
+                self.workers.values().filter(usable).filter(idle).count(),
+                0,
+                "{worker} is sent ahead of free slots"
+            );
         }
     }
 
@@ -208,7 +214,9 @@ impl Model {
             self.losses.remove(&attempt.task);
         }
         match next {
-            Next::Retry { left } => assert_eq!(left + *failures, self.rules.attempts_max, "{} is miscounted", attempt.task),
+            Next::Retry { left } => {
+                assert_eq!(left + *failures, self.rules.attempts_max, "{} is miscounted", attempt.task)
+            }
             Next::GiveUp => assert_eq!(*failures, self.rules.attempts_max, "{} is given up early", attempt.task),
             Next::Covered => panic!("nothing is copied yet, so {attempt} is not covered"),
         }
@@ -220,7 +228,9 @@ impl Model {
         let lost = self.workers[&worker].lost;
         assert_eq!(lost, reason == DropReason::WorkerLost, "{attempt} is dropped as {reason:?}");
         match reason {
-            DropReason::WorkerLost => *self.losses.entry(attempt.task).or_default() += u32::from(was == Status::Running),
+            DropReason::WorkerLost => {
+                *self.losses.entry(attempt.task).or_default() += u32::from(was == Status::Running)
+            }
             DropReason::Moved => assert_eq!(was, Status::Queued, "{attempt} is moved while it runs"),
             DropReason::Beaten | DropReason::InputGone | DropReason::JobEnds => {}
         }

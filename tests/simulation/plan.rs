@@ -72,7 +72,9 @@ impl Plan {
         let mut random = Random::new(seed);
         let random = &mut random;
         let quiet_at = random.between(1, 400) * 1000;
-        let some = |random: &mut Random, per_mille: u64, high: u64| if random.chance(per_mille) { random.between(1, high) } else { 0 };
+        let some = |random: &mut Random, per_mille: u64, high: u64| {
+            if random.chance(per_mille) { random.between(1, high) } else { 0 }
+        };
         Plan {
             maps: (0..random.between(0, 24)).map(|_| random.between(1, 3) * 1000).collect(),
             reduces: if random.chance(700) { random.between(1, 8) as u32 } else { 0 },
@@ -95,7 +97,12 @@ impl Plan {
 
     /// A large fleet with the usual accidents.
     pub fn large(hosts: u64, maps: u64, reduces: u32) -> Self {
-        let host = |index| HostPlan { slots: 4, slowness: 1 + u64::from(index % 50 == 0), nature: Nature::Sound, joins_at: index };
+        let host = |index| HostPlan {
+            slots: 4,
+            slowness: 1 + u64::from(index % 50 == 0),
+            nature: Nature::Sound,
+            joins_at: index,
+        };
         Plan {
             maps: vec![1000; maps as usize],
             reduces,

@@ -69,8 +69,10 @@ enum Happening {
 /// Runs until the job ends, or panics with what is wrong.
 pub fn run(seed: u64, plan: Plan) -> World {
     let mut world = World::new(seed, plan);
+    let events_max = 100_000 + 100 * (world.plan.maps.len() as u64 + u64::from(world.plan.reduces));
     while world.end.is_none() {
         world.step();
+        assert!(world.events < events_max, "the run goes in circles:\n{}", world.explain_open());
     }
     world.model.check_end(&world.plan, &world.parts);
     world
@@ -124,8 +126,7 @@ impl World {
 
     fn step(&mut self) {
         let Some(((time, _), happening)) = self.queue.pop_first() else {
-            let stuck = self.model.open_tasks().map(|task| self.scheduler.explain(task)).collect::<Vec<_>>();
-            panic!("nothing more will happen, and the job has not ended:\n{}", stuck.join("\n"));
+            panic!("nothing more will happen, and the job has not ended:\n{}", self.explain_open());
         };
         self.now = time;
         match happening {
@@ -139,6 +140,12 @@ impl World {
             Happening::Strike => self.strike(),
             Happening::Decide(worker) => self.decide_silent(worker),
         }
+    }
+}
+
+impl World {
+    fn explain_open(&self) -> String {
+        self.model.open_tasks().map(|task| self.scheduler.explain(task)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -173,7 +180,7 @@ impl World {
     }
 
     fn check_now_and_then(&self) {
-        if self.events % self.plan.check_every == 0 {
+        if self.events.is_multiple_of(self.plan.check_every) {
             self.scheduler.sanity_check();
         }
     }
@@ -209,7 +216,8 @@ impl World {
             return;
         }
         let idle = |waiting: &&Waiting| waiting.input.is_none() && waiting.attempt.task.stage == Stage::Reduce;
-        let waiting = |machine: &Machine| machine.waiting.iter().filter(idle).map(|it| (it.attempt, machine.id)).collect();
+        let waiting =
+            |machine: &Machine| machine.waiting.iter().filter(idle).map(|it| (it.attempt, machine.id)).collect();
         let all: Vec<(AttemptId, WorkerId)> = self.machines.values().flat_map::<Vec<_>, _>(waiting).collect();
         for (attempt, worker) in all {
             self.after(1, Happening::Fetch(attempt, worker));

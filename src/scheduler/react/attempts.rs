@@ -119,7 +119,9 @@ impl Scheduler {
 
     fn give_up(&mut self, task: TaskId, worker: WorkerId, cause: &Cause) {
         let trouble = self.tasks.get_mut(task).trouble_mut();
-        let (failures, hosts) = (trouble.failures, trouble.avoids.len());
+        let failures = trouble.failures;
+        // Hosts are avoided for other reasons too, such as an output that never arrived.
+        let hosts = trouble.avoids.len().min(failures as usize);
         let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
         let hosts = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
         let text = format!("{task} failed {times} on {hosts}; the last time, on {}: {cause}", self.fleet.name(worker));

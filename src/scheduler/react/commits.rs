@@ -62,11 +62,9 @@ impl Scheduler {
         match task.state {
             State::Committing { attempt: awaited, worker } if awaited == attempt => Asked::Awaited(worker),
             State::Committing { .. } | State::Ready | State::Out if in_doubt => Asked::InDoubt,
-            State::Committing { .. }
-            | State::Ready
-            | State::Out
-            | State::Held { .. }
-            | State::Committed { .. } => Asked::Never,
+            State::Committing { .. } | State::Ready | State::Out | State::Held { .. } | State::Committed { .. } => {
+                Asked::Never
+            }
         }
     }
 }

@@ -42,9 +42,7 @@ impl Scheduler {
     /// success elsewhere will show, or the holder's, which a report from a second host shows.
     pub(super) fn fetch_failed(&mut self, reduce: TaskId, reader: HostId, source: AttemptId, text: &str) {
         let Some(holder) = self.tasks.holds(source) else { return };
-        let task = self.tasks.get_mut(reduce);
-        task.avoid(reader);
-        task.trouble_mut().accused.push((reader, Some(source)));
+        self.tasks.get_mut(reduce).trouble_mut().accused.push((reader, Some(source)));
         let nowhere_else = self.shunned(reduce).is_empty();
         let reports = &mut self.tasks.get_mut(source.task).trouble_mut().unreadable;
         if nowhere_else || !reports.contains(&reader) {
@@ -80,7 +78,9 @@ impl Scheduler {
         trouble.repeats += 1;
         if trouble.repeats >= self.rules.repeats_max {
             let times = trouble.repeats;
-            let text = format!("{task} ran {times} times and its output never arrived where it is needed; the last time: {text}");
+            let text = format!(
+                "{task} ran {times} times and its output never arrived where it is needed; the last time: {text}"
+            );
             self.end(End::Failed { kind: Kind::Data, text });
         }
     }

@@ -15,6 +15,7 @@ impl Scheduler {
         }
         self.fleet.join(worker, &host, slots);
         self.record(Fact::WorkerJoined { worker, host, slots });
+        self.record_if_barred(worker);
     }
 
     pub(super) fn on_worker_refused(&mut self, host: String, reason: String) {
@@ -31,6 +32,7 @@ impl Scheduler {
     pub(super) fn on_worker_back(&mut self, worker: WorkerId) {
         if self.change_contact(worker, Contact::Suspect, Contact::Well) {
             self.record(Fact::WorkerBack { worker });
+            self.record_if_barred(worker);
         }
     }
 

@@ -1,0 +1,47 @@
+# The doors of the house. `make demo` runs the main job, `make test` sets up what the tests need and runs them all,
+# `make check` is what a change must pass. CARGO_FLAGS is handed to cargo, as in `make check CARGO_FLAGS=--offline`.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+TARGET := target
+BINARY := $(TARGET)/runner
+PREFIX ?= $(HOME)/.local
+
+.PHONY: help demo build install test check format lint simulate bench setup clean
+
+help: ## these targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: ## build what the main job needs, and count the words of the dependencies' sources on this machine's cores
+	scripts/demo
+
+build: ## the static release binary, at target/runner
+	$(CARGO) build --release $(CARGO_FLAGS)
+	scripts/link-binary release $(BINARY)
+
+install: build ## the binary in $(PREFIX)/bin
+	install -Dm755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/runner
+
+setup: ## what the tests need, through the system's package manager
+	scripts/setup
+
+test: setup ## all tests, those of the ec2 feature included
+	$(CARGO) test $(CARGO_FLAGS)
+
+check: format lint test ## format, clippy and rustdoc without warnings, then all tests; CI runs this
+
+format:
+	$(CARGO) fmt --check
+
+lint:
+	$(CARGO) clippy --all-targets $(CARGO_FLAGS) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items $(CARGO_FLAGS)
+
+simulate: ## many more simulated fleets: make simulate SEEDS=100000
+	SEEDS=$(or $(SEEDS),100000) $(CARGO) test --release --no-default-features --test simulation $(CARGO_FLAGS) -- --nocapture
+
+bench: ## comparisons with the usual tools, side by side: make bench ONLY=sort
+	scripts/bench $(ONLY)
+
+clean: ## everything that was built
+	$(CARGO) clean

@@ -1,0 +1,196 @@
+//! A worker on this machine: the same process and protocol, and no ssh.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+
+use super::error::ConnectError;
+use super::machine::{Machine, ScratchQuality, machine_id};
+use super::shell::words_or;
+use super::{Channel, job_folder};
+use crate::clock;
+use crate::ids::{JobId, WorkerId};
+use crate::protocol::SOCKET;
+use crate::units::Bytes;
+
+/// How long a worker's process may take until its socket is there.
+const START_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// What a worker sees of our environment: what a login would give it, so that a job runs here as it would there.
+const ENVIRONMENT: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
+
+/// This machine as a worker.
+#[derive(Debug)]
+pub struct LocalLink {
+    machine: Machine,
+    binary: PathBuf,
+    /// Held while a worker is started, so that two connections do not start two.
+    starting: Mutex<()>,
+}
+
+impl LocalLink {
+    /// The job folders come below `root`, which is made.
+    pub(super) fn new(root: &Path, binary: &Path) -> Result<Self, ConnectError> {
+        let root = std::path::absolute(root).map_err(ConnectError::here)?;
+        own_folder(&root)?;
+        Ok(LocalLink { machine: machine(root), binary: binary.to_owned(), starting: Mutex::default() })
+    }
+
+    pub(super) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    pub(super) async fn open(&self, job: &JobId, worker: WorkerId) -> Result<Channel, ConnectError> {
+        let folder = job_folder(&self.machine.scratch, job, worker);
+        let _starting = self.starting.lock().await;
+        let stream = match connect(&folder).await {
+            Ok(stream) => stream,
+            Err(_) => self.start(&folder).await?,
+        };
+        let (reader, writer) = stream.into_split();
+        Ok(Channel { reader: Box::new(reader), writer: Box::new(writer) })
+    }
+
+    async fn start(&self, folder: &Path) -> Result<UnixStream, ConnectError> {
+        own_folder(folder)?;
+        let log = folder.join("serve.log");
+        let mut child = self.spawn(folder, &log)?;
+        let deadline = clock::now() + START_TIME_MAX;
+        let mut wait = Duration::from_millis(1);
+        loop {
+            match connect(folder).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if clock::now() > deadline => return Err(ConnectError::Start { text: error.to_string() }),
+                Err(error) => {
+                    if let Ok(Some(status)) = child.try_wait() {
+                        let words = fs_err::read_to_string(&log).unwrap_or_default();
+                        return Err(ConnectError::Start { text: words_or(&words, &format!("{status}; {error}")) });
+                    }
+                }
+            }
+            sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// In a session of its own, so that Ctrl-C reaches the driver only.
+    fn spawn(&self, folder: &Path, log: &Path) -> Result<Child, ConnectError> {
+        let log = fs_err::File::create(log).map_err(ConnectError::here)?.into_file();
+        let languages = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LC_"));
+        let kept = ENVIRONMENT.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)));
+        Command::new("setsid")
+            .arg(&self.binary)
+            .args(["worker", "serve"])
+            .arg(folder)
+            .env_clear()
+            .envs(kept.chain(languages))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| ConnectError::here(format!("setsid cannot be started: {error}")))
+    }
+}
+
+/// This machine's facts; `scratch` is where job folders will lie.
+pub(super) fn machine(scratch: PathBuf) -> Machine {
+    let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
+    let name = rustix::system::uname();
+    let hostname = name.nodename().to_string_lossy().into_owned();
+    let mounts = fs_err::read_link("/proc/self/ns/mnt").unwrap_or_default();
+    let disk = rustix::fs::statvfs(&scratch).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    Machine {
+        arch: super::probe::arch(std::env::consts::ARCH).to_owned(),
+        machine_id: machine_id(
+            &read("/proc/sys/kernel/random/boot_id"),
+            &mounts.to_string_lossy(),
+            &read("/etc/machine-id"),
+            &hostname,
+        ),
+        hostname,
+        uid: rustix::process::getuid().as_raw(),
+        cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
+        memory: Bytes(memory_kb(&read("/proc/meminfo")).saturating_mul(1024)),
+        disk_free: Bytes(disk),
+        ssh_client: None,
+        sshd: None,
+        has_gzip: true,
+        latency: Duration::ZERO,
+        scratch,
+        scratch_quality: ScratchQuality::Good,
+    }
+}
+
+fn memory_kb(meminfo: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// A folder that nobody else can look into; one that somebody else made is refused.
+fn own_folder(folder: &Path) -> Result<(), ConnectError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| ConnectError::here(format!("{}: {error}", folder.display())))?;
+    let about = fs_err::metadata(folder).map_err(ConnectError::here)?;
+    if about.uid() != rustix::process::getuid().as_raw() {
+        return Err(ConnectError::here(format!("{} was made by somebody else", folder.display())));
+    }
+    fs_err::set_permissions(folder, PermissionsExt::from_mode(0o700)).map_err(ConnectError::here)
+}
+
+/// Connects to the socket in a folder, by way of a descriptor, since the folder's own name may be too long for a socket.
+async fn connect(folder: &Path) -> std::io::Result<UnixStream> {
+    let handle = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", handle.as_raw_fd())).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    #[tokio::test]
+    async fn this_machine_gives_the_same_id_both_ways() {
+        let folder = TempDir::new().expect("a folder");
+        let site = super::super::shell::Site::Here;
+        let purpose = super::super::probe::Purpose::Look;
+        let asked = super::super::probe::probe(&site, "b", Some(folder.path()), purpose).await.expect("looks").machine;
+        let known = machine(folder.path().to_owned());
+        assert_eq!((&asked.machine_id, &asked.hostname), (&known.machine_id, &known.hostname));
+        assert_eq!((asked.memory, asked.uid, asked.arch), (known.memory, known.uid, known.arch));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_start_tells_its_last_words() {
+        let folder = TempDir::new().expect("a folder");
+        let binary = folder.path().join("runner");
+        fs_err::write(&binary, "#!/bin/sh\necho no luck today >&2\nexit 3\n").expect("writes");
+        fs_err::set_permissions(&binary, PermissionsExt::from_mode(0o700)).expect("sets the mode");
+        let link = LocalLink::new(&folder.path().join("root"), &binary).expect("makes one");
+        let job = "job-1".parse().expect("an id");
+        let error = link.open(&job, WorkerId(0)).await.err().expect("fails");
+        assert_eq!(error, ConnectError::Start { text: "no luck today".into() });
+    }
+
+    #[tokio::test]
+    async fn sockets_are_reached_in_folders_with_long_names() {
+        let folder = TempDir::new().expect("a folder");
+        let deep = folder.path().join("d".repeat(100)).join("e".repeat(100));
+        own_folder(&deep).expect("makes it");
+        let short = folder.path().join("s");
+        let listener = tokio::net::UnixListener::bind(&short).expect("binds");
+        fs_err::rename(&short, deep.join(SOCKET)).expect("moves");
+        connect(&deep).await.expect("connects");
+        drop(listener);
+    }
+}

@@ -1,0 +1,274 @@
+//! Scripts for the `sh` of a machine, over ssh or here.
+//!
+//! The login shell, whatever it is, is only asked for `sh`; the script goes through its stdin. sh may read ahead as far as
+//! there is something, so the script is one group of commands, and nothing else is sent before it has said
+//! [`MARKER`]. What login shells and rc files print before that is skipped. Exit codes are never asked of ssh.
+
+use std::io::Cursor;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use memchr::memmem;
+use openssh::Session;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain};
+use tokio::time::{sleep, timeout};
+
+use super::error::ConnectError;
+use crate::protocol::MARKER;
+
+/// A stream from a machine.
+pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
+/// A stream to a machine.
+pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// The most that is skipped before the marker: a message of the day, not a stream.
+const NOISE_BYTES_MAX: usize = 1 << 20;
+
+/// How much of stderr is kept: its end tells why.
+const STDERR_BYTES_MAX: usize = 8 << 10;
+
+/// How long a login shell may take until it runs what it was asked for; homes over a network can be slow.
+const SHELL_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Where a command runs.
+#[derive(Clone, Debug)]
+pub(super) enum Site {
+    /// Over this connection.
+    Remote(Arc<Session>),
+    /// On this machine.
+    Here,
+}
+
+/// A command that has come so far that it has said the marker. Dropping it closes its streams, at which our commands
+/// end.
+pub(super) struct Running {
+    /// Its stdin; none once it was closed.
+    pub stdin: Option<Writer>,
+    /// Its stdout, from behind the marker.
+    pub stdout: Reader,
+    /// What it says on stderr.
+    pub stderr: Tail,
+}
+
+/// A word in quotes for sh.
+pub(super) fn quote(word: &str) -> String {
+    // Only a NUL cannot be quoted, and no path or command line has one.
+    shlex::try_quote(word).map(std::borrow::Cow::into_owned).unwrap_or_else(|_| "''".to_owned())
+}
+
+impl Site {
+    /// Runs a script, to which `begin` says the marker, and which must end with `exit`. The variables are set before.
+    pub(super) async fn script(&self, variables: &[(&str, &str)], script: &str) -> Result<Running, ConnectError> {
+        let mut text = String::from("{\nbegin() { printf '\\n\\001runner\\001\\n'; }\n");
+        for (name, value) in variables {
+            text.push_str(&format!("{name}={}\n", quote(value)));
+        }
+        text.push_str(script);
+        text.push_str("}\n");
+        self.run("exec sh", text.as_bytes()).await
+    }
+
+    /// Runs a command that every login shell understands alike, writes `input` to it and waits for the marker.
+    pub(super) async fn run(&self, command: &str, input: &[u8]) -> Result<Running, ConnectError> {
+        let started = async {
+            let (mut stdin, stdout, stderr) = self.spawn(command).await?;
+            let stderr = Tail::of(stderr);
+            // A command that ends at once leaves nobody to write to; what it said on stderr tells more than that.
+            let _ = async {
+                stdin.write_all(input).await?;
+                stdin.flush().await
+            }
+            .await;
+            match skip_to_marker(stdout).await {
+                Ok(stdout) => Ok(Running { stdin: Some(stdin), stdout: Box::new(stdout), stderr }),
+                Err(error) => Err(ConnectError::Lost { text: words_or(&stderr.end().await, &error.to_string()) }),
+            }
+        };
+        timeout(SHELL_TIME_MAX, started).await.unwrap_or_else(|_| {
+            Err(ConnectError::Lost {
+                text: format!("its login shell did not answer in {} s", SHELL_TIME_MAX.as_secs()),
+            })
+        })
+    }
+
+    async fn spawn(&self, command: &str) -> Result<(Writer, Reader, Reader), ConnectError> {
+        match self {
+            Site::Remote(session) => spawn_there(session, command).await,
+            Site::Here => spawn_here(command),
+        }
+    }
+}
+
+/// The end of a stream, collected in the background.
+#[derive(Debug)]
+pub(super) struct Tail(tokio::task::JoinHandle<Vec<u8>>);
+
+impl Tail {
+    fn of(mut stream: Reader) -> Self {
+        Tail(tokio::spawn(async move {
+            let mut tail = Vec::new();
+            while stream.read_buf(&mut tail).await.is_ok_and(|length| length > 0) {
+                let surplus = tail.len().saturating_sub(STDERR_BYTES_MAX);
+                tail.drain(..surplus);
+            }
+            tail
+        }))
+    }
+
+    /// What was said last, once the stream has ended; nothing if it does not end soon.
+    pub(super) async fn end(mut self) -> String {
+        const TIME_MAX: Duration = Duration::from_secs(2);
+        match timeout(TIME_MAX, &mut self.0).await {
+            Ok(Ok(tail)) => String::from_utf8_lossy(&tail).trim().to_owned(),
+            Ok(Err(_)) | Err(_) => String::new(),
+        }
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The last line of a text, else `otherwise`.
+pub(super) fn words_or(text: &str, otherwise: &str) -> String {
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or(otherwise).to_owned()
+}
+
+/// Reads all up to and including the marker; what came behind it stays in the stream.
+async fn skip_to_marker<R: AsyncRead + Unpin>(mut stream: R) -> std::io::Result<Chain<Cursor<Vec<u8>>, R>> {
+    let mut seen = Vec::with_capacity(4096);
+    loop {
+        if let Some(at) = memmem::find(&seen, MARKER) {
+            seen.drain(..at + MARKER.len());
+            return Ok(AsyncReadExt::chain(Cursor::new(seen), stream));
+        }
+        if seen.len() > NOISE_BYTES_MAX {
+            return Err(std::io::Error::other("its login shell prints without end"));
+        }
+        if stream.read_buf(&mut seen).await? == 0 {
+            return Err(std::io::Error::other("it ended without a word"));
+        }
+    }
+}
+
+async fn spawn_there(session: &Arc<Session>, command: &str) -> Result<(Writer, Reader, Reader), ConnectError> {
+    /// A session that has just ended may hold its place for a moment more.
+    const WAITS_MS: [u64; 6] = [20, 50, 100, 200, 400, 800];
+    for wait_ms in WAITS_MS {
+        match try_spawn(session, command).await {
+            Err(ConnectError::SessionRefused) => sleep(Duration::from_millis(wait_ms)).await,
+            done => return done,
+        }
+    }
+    try_spawn(session, command).await
+}
+
+async fn try_spawn(session: &Arc<Session>, command: &str) -> Result<(Writer, Reader, Reader), ConnectError> {
+    // Never inherited: the master would hold our own stdout open after we are gone.
+    let mut child = Arc::clone(session)
+        .arc_raw_command(command)
+        .stdin(openssh::Stdio::piped())
+        .stdout(openssh::Stdio::piped())
+        .stderr(openssh::Stdio::piped())
+        .spawn()
+        .await
+        .map_err(|error| of_crate(&error))?;
+    let missing = || ConnectError::here("a pipe to ssh is missing");
+    let stdin = child.stdin().take().ok_or_else(missing)?;
+    let stdout = child.stdout().take().ok_or_else(missing)?;
+    let stderr = child.stderr().take().ok_or_else(missing)?;
+    // The command lasts as long as its stdout is read, not as long as some handle lives.
+    Ok((Box::new(stdin), Box::new(Held { stream: stdout, _child: child }), Box::new(stderr)))
+}
+
+fn spawn_here(command: &str) -> Result<(Writer, Reader, Reader), ConnectError> {
+    let mut child = tokio::process::Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| ConnectError::here(format!("sh cannot be started: {error}")))?;
+    let missing = || ConnectError::here("a pipe to sh is missing");
+    let stdin = child.stdin.take().ok_or_else(missing)?;
+    let stdout = child.stdout.take().ok_or_else(missing)?;
+    let stderr = child.stderr.take().ok_or_else(missing)?;
+    Ok((Box::new(stdin), Box::new(Held { stream: stdout, _child: child }), Box::new(stderr)))
+}
+
+/// What an error of the crate means once the connection is there.
+fn of_crate(error: &openssh::Error) -> ConnectError {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    if text.contains("refused by peer") {
+        return ConnectError::SessionRefused;
+    }
+    ConnectError::Lost { text }
+}
+
+/// A stream that keeps its process.
+struct Held<R, C> {
+    stream: R,
+    _child: C,
+}
+
+impl<R: AsyncRead + Unpin, C: Unpin> AsyncRead for Held<R, C> {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_before_the_marker_is_skipped_and_what_is_behind_stays() {
+        let check = async |pieces: &[&[u8]], expected: &str| {
+            let mut stream: Reader = Box::new(tokio::io::empty());
+            for piece in pieces.iter().rev() {
+                stream = Box::new(AsyncReadExt::chain(Cursor::new(piece.to_vec()), stream));
+            }
+            let mut behind = String::new();
+            match skip_to_marker(stream).await {
+                Ok(mut rest) => rest.read_to_string(&mut behind).await.map(|_| ()).expect("reads"),
+                Err(error) => behind = format!("error: {error}"),
+            }
+            assert_eq!(behind, expected, "{pieces:?}");
+        };
+        check(&[MARKER], "").await;
+        check(&[b"Welcome!\n\n\x01run", b"ner\x01\nabc", b"def"], "abcdef").await;
+        check(&[MARKER, MARKER], "\n\u{1}runner\u{1}\n").await;
+        check(&[b"no such thing"], "error: it ended without a word").await;
+        check(&[&vec![b'x'; NOISE_BYTES_MAX + 1]], "error: its login shell prints without end").await;
+    }
+
+    #[tokio::test]
+    async fn a_script_gets_its_variables_and_then_the_stream() {
+        let script = "begin\nread -r line\nprintf '%s|%s' \"$a\" \"$line\"\nexit 0\n";
+        let mut running = Site::Here.script(&[("a", "it's $HOME")], script).await.expect("runs");
+        running.stdin.as_mut().expect("is open").write_all(b"sent\n").await.expect("is read");
+        drop(running.stdin.take());
+        let mut said = String::new();
+        running.stdout.read_to_string(&mut said).await.expect("reads");
+        assert_eq!(said, "it's $HOME|sent");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_cannot_run_tells_why() {
+        let error = Site::Here.run("no-such-command-here", b"").await.err().expect("fails").to_string();
+        assert!(error.contains("not found"), "{error}");
+    }
+}
