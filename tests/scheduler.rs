@@ -2,7 +2,6 @@
 //!
 //! The words are in `tests/script`. A seed of the simulation that found a fault is retold here, under a name.
 
-#[path = "script/mod.rs"]
 mod script;
 
 use script::check;
@@ -124,6 +123,17 @@ fn a_lost_worker_takes_its_segments_along() {
 }
 
 #[test]
+fn what_nobody_needs_any_more_is_not_made_again() {
+    check(
+        "job 1 1; ahead 0",
+        "join a 1             -> start map-0.0 w0
+         finish map-0.0 w0    -> publish map-0.0 w0; finished map; start reduce-0.0 w0
+         finish reduce-0.0 w0 -> commit reduce-0.0 w0
+         committed reduce-0.0; lose w0; complete -> part reduce-0.0; lost w0; finished reduce; end done; conclude done",
+    );
+}
+
+#[test]
 fn fetching_reduces_leave_the_slot_to_a_lost_map() {
     check(
         "job 2 3; ahead 0",
@@ -143,7 +153,9 @@ fn a_segment_is_made_again_after_reports_from_two_hosts() {
          fail reduce-1.0 w1 fetch map-0.0 -> retry reduce-1 4; start reduce-1.1 w2
          fail reduce-1.1 w2 fetch map-0.0 -> retry reduce-1 4; output lost map-0.0; withdraw map-0; start map-0.1 w1
          fail reduce-0.0 w0 fetch map-0.0 -> retry reduce-0 4
-         finish map-0.1 w1                -> publish map-0.1 w1; finished map; start reduce-0.1 w0; start reduce-1.2 w1",
+         finish map-0.1 w1                -> publish map-0.1 w1; finished map; start reduce-0.1 w0; start reduce-1.2 w1
+         fail reduce-1.2 w1 fetch map-0.1 -> retry reduce-1 4; start reduce-1.3 w2
+         fail reduce-0.1 w0 fetch map-0.0 -> retry reduce-0 4; start reduce-0.2 w0",
     );
 }
 
@@ -260,6 +272,67 @@ fn a_task_that_takes_workers_down_fails_the_job() {
          lose w1 -> lost w1; drop map-0.1 worker lost; start map-0.2 w2
          lose w2 -> lost w2; drop map-0.2 worker lost; start map-0.3 w3",
     );
+}
+
+#[test]
+fn losses_count_only_in_a_row() {
+    check(
+        "job 1 0",
+        "join a 1; join b 1; join c 1; join d 1 -> start map-0.0 w0
+         start map-0.0 w0; lose w0 -> lost w0; drop map-0.0 worker lost; start map-0.1 w1
+         start map-0.1 w1; lose w1 -> lost w1; drop map-0.1 worker lost; start map-0.2 w2
+         fail map-0.2 w2 exit      -> retry map-0 3; start map-0.3 w3
+         start map-0.3 w3; lose w3 -> lost w3; drop map-0.3 worker lost; start map-0.4 w2",
+    );
+    check(
+        "job 1 1; ahead 0",
+        "join a 1; join b 1; join c 1; join d 1 -> start map-0.0 w0
+         start map-0.0 w0; lose w0 -> lost w0; drop map-0.0 worker lost; start map-0.1 w1
+         start map-0.1 w1; lose w1 -> lost w1; drop map-0.1 worker lost; start map-0.2 w2
+         finish map-0.2 w2         -> publish map-0.2 w2; finished map; start reduce-0.0 w2
+         lose w2                   -> lost w2; drop reduce-0.0 worker lost; output lost map-0.2; withdraw map-0; start map-0.3 w3
+         join e 1; start map-0.3 w3; lose w3 -> lost w3; drop map-0.3 worker lost; start map-0.4 w4",
+    );
+}
+
+#[test]
+fn a_commit_that_failed_does_not_hold_maps_to_what_they_wrote() {
+    check(
+        "job 1 2; ahead 0",
+        "join a 1; join b 2    -> start map-0.0 w0
+         finish map-0.0 w0 77  -> publish map-0.0 w0; finished map; start reduce-0.0 w0; start reduce-1.0 w1
+         finish reduce-1.0 w1  -> commit reduce-1.0 w1
+         uncommit reduce-1.0   -> retry reduce-1 4
+         lose w0               -> lost w0; drop reduce-0.0 worker lost; output lost map-0.0; withdraw map-0; start map-0.1 w1
+         finish map-0.1 w1 78  -> publish map-0.1 w1; finished map; start reduce-0.1 w1; start reduce-1.1 w1",
+    );
+}
+
+#[test]
+fn the_scheduler_says_why_a_task_is_not_running() {
+    let explain = |job: &str, script: &str, task: &str, words: &str| {
+        let text = check(job, script).explain(task.parse().expect("a task"));
+        assert!(text.contains(words), "{task}: {text}");
+    };
+    let one = "join a 1 -> start map-0.0 w0; start map-1.0 w0";
+    explain("job 1 0", "", "map-7", "there is no map-7 in this job");
+    explain("job 1 0", "", "map-0", "no worker has joined");
+    explain("job 1 0", "refuse a ->", "map-0", "no worker has joined");
+    explain("job 1 1", "", "reduce-0", "it waits for the maps, of which 1 are to go");
+    explain("job 3 0", one, "map-2", "every place is taken (usable hosts: 1, tasks before it: 0)");
+    explain("job 3 0", &format!("{one}\nstart map-0.0 w0 ->"), "map-1", "awaits a slot there");
+    explain("job 3 0", &format!("{one}\nstart map-0.0 w0 ->"), "map-0", "map-0.0 runs on a for 0ms");
+    explain("job 3 0", &format!("{one}\nsuspect w0 -> suspect w0"), "map-0", "was sent to a, which is silent");
+    explain("job 3 0", &format!("{one}\nsuspect w0 -> suspect w0"), "map-2", "no host can be used: 1 silent, 0 barred");
+    explain(
+        "job 3 0",
+        &format!("{one}\nfinish map-0.0 w0 -> commit map-0.0 w0; start map-2.0 w0"),
+        "map-0",
+        "on its way from a",
+    );
+    let failed = "join a 1; join b 1; suspect w1 -> suspect w1; start map-0.0 w0
+                  fail map-0.0 w0 exit; suspect w0; back w1 -> retry map-0 3; suspect w0; back w1; start map-0.1 w1";
+    explain("job 1 0", failed, "map-0", "(failures so far: 1 of 4)");
 }
 
 #[test]

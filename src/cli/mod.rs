@@ -1,1 +1,173 @@
-//! stub
+//! The command line: what was typed, and what it means.
+//!
+//! Each subcommand has a file or folder; here are the flags that all share. What was typed is a type of clap's, what it
+//! means another, and only the second leaves this module. Settings are resolved once, before a subcommand runs; the
+//! hidden `worker` commands, which run on other machines, never look at them.
+
+mod build;
+mod context;
+mod hosts;
+mod jobs;
+mod logs;
+mod mapreduce;
+mod output;
+mod transport;
+mod worker;
+mod workers;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::Flag;
+use context::Context;
+
+const EXAMPLES: &str = "\
+Examples:
+  runner mapreduce wordcount books/ counts             on this machine's cores
+  runner --workers workers.txt mapreduce wordcount books/ counts
+  runner mapreduce --map 'python3 m.py' --reduce 'python3 r.py' --file m.py --file r.py books/ out
+  runner --workers workers.txt workers check           who answers, with what; who does not, and why
+  runner jobs                                          what ran here, and how it ended
+  runner logs wordcount-7k2m9q map-3                   what a task said on stderr
+
+Settings come from flags, then RUNNER_* variables, then ./runner.toml, then
+~/.config/runner/runner.toml. Exit codes: 0 done, 1 a task failed, 2 usage, 3 input missing,
+4 output exists, 5 no usable worker, 7 data missing or corrupt, 130 and 143 interrupted.";
+
+/// Turns machines that you can ssh into, into a batch cluster for as long as a job lasts.
+#[derive(Debug, Parser)]
+#[command(name = "runner", version, max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that may stand before and behind every subcommand.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of all commands")]
+struct Shared {
+    /// The machines to work on: a file such as workers.txt, or a list host1,host2
+    #[arg(long, value_name = "FILE|LIST", global = true)]
+    workers: Option<String>,
+    /// Work on this machine alone, whatever else is said
+    #[arg(long, global = true, conflicts_with = "workers")]
+    local: bool,
+    /// A configuration for ssh that goes before yours and the system's
+    #[arg(long, value_name = "FILE", global = true)]
+    ssh_config: Option<String>,
+    /// JSON lines on stdout, for programs
+    #[arg(long, global = true)]
+    json: bool,
+    /// Show nothing but what went wrong
+    #[arg(long, short, global = true, conflicts_with = "json")]
+    quiet: bool,
+    /// Any setting of runner.toml, as in --set worker.slots=2
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Mapreduce(mapreduce::Args),
+    /// List the jobs that were started on this machine
+    Jobs,
+    /// Show what the attempts of a job said on stderr
+    Logs(logs::Args),
+    /// Look at the machines to work on, run a command on them, accept their host keys
+    #[command(subcommand)]
+    Workers(workers::WorkersCommand),
+    #[command(subcommand, hide = true)]
+    Worker(worker::Command),
+}
+
+impl Cli {
+    /// What was typed.
+    ///
+    /// # Errors
+    /// The exit code, where that is not to be run: what was asked for, such as help, or what is wrong was said.
+    pub fn read() -> Result<Cli, ExitCode> {
+        Cli::try_parse().map_err(|said| {
+            // Who is gone hears nothing: that is no reason for another exit code.
+            let _nobody = match said.kind() {
+                ErrorKind::DisplayVersion => print_version(),
+                ErrorKind::DisplayHelp => said.print().map_err(anyhow::Error::from),
+                _ => {
+                    let text = said.render().to_string();
+                    let text = text.strip_prefix("error: ").unwrap_or(&text);
+                    write!(std::io::stderr(), "runner: {text}").map_err(anyhow::Error::from)
+                }
+            };
+            ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(2))
+        })
+    }
+
+    /// Whether a thread that panics is no reason to end.
+    pub fn survives_panics(&self) -> bool {
+        matches!(self.command, Command::Worker(_))
+    }
+}
+
+/// Does what was typed.
+///
+/// # Errors
+/// With a [`crate::error::Fault`] in its chain, which tells the exit code.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    raise_file_limit();
+    match cli.command {
+        Command::Worker(command) => worker::run(command),
+        Command::Mapreduce(args) => mapreduce::run(args, &Context::resolve(&cli.shared)?),
+        Command::Jobs => jobs::run(&Context::resolve(&cli.shared)?),
+        Command::Logs(args) => logs::run(&args, &Context::resolve(&cli.shared)?),
+        Command::Workers(command) => run_workers(&command, &Context::resolve(&cli.shared)?),
+    }
+}
+
+fn run_workers(command: &workers::WorkersCommand, context: &Context) -> anyhow::Result<()> {
+    let fleet = hosts::fleet(context)?;
+    let transport = transport::transport(context, &build::id()?)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(workers::run(command, &fleet, &transport))
+}
+
+impl Shared {
+    /// Those flags that are settings.
+    fn settings(&self) -> Result<Vec<Flag>, crate::error::Fault> {
+        let mut flags: Vec<Flag> = Vec::new();
+        for pair in &self.set {
+            let (key, text) = pair.split_once('=').ok_or_else(|| {
+                crate::error::Fault::usage(format!("--set {pair}: KEY=VALUE is expected, as in worker.slots=2"))
+            })?;
+            flags.push(Flag { shown: format!("--set {key}"), key: key.to_owned(), text: text.to_owned() });
+        }
+        let ssh_config = self.ssh_config.iter().map(|text| Flag {
+            shown: "--ssh-config".to_owned(),
+            key: "ssh.config".to_owned(),
+            text: text.clone(),
+        });
+        flags.extend(ssh_config);
+        Ok(flags)
+    }
+}
+
+/// The version with the build behind it, which tells two of one version apart.
+fn print_version() -> anyhow::Result<()> {
+    let build = build::id()?;
+    output::print(|out| writeln!(out, "runner {build}"))
+}
+
+/// Lets this process have as many files open as it may: a merge has one a run, a driver several a worker. More than the
+/// bound would only make programs slow that close every possible descriptor.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const FILES_MAX: u64 = 1 << 16;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES_MAX, |maximum| maximum.min(FILES_MAX));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let _kept = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
+}

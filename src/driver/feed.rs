@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
@@ -19,13 +18,12 @@ pub struct Feed {
     files: Vec<ShippedFile>,
     /// The bulk connection of each worker.
     workers: Mutex<BTreeMap<WorkerId, Mux>>,
-    relayed: AtomicU64,
 }
 
 impl Feed {
     /// Serves these splits and files.
     pub fn new(splits: Arc<Vec<Split>>, files: Vec<ShippedFile>) -> Self {
-        Feed { splits, files, workers: Mutex::default(), relayed: AtomicU64::new(0) }
+        Feed { splits, files, workers: Mutex::default() }
     }
 
     /// The bulk connection of a worker.
@@ -48,11 +46,6 @@ impl Feed {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Bytes that went from worker to worker through this process.
-    pub fn relayed(&self) -> u64 {
-        self.relayed.load(Ordering::Relaxed)
-    }
-
     async fn input(&self, split: u32, out: Outgoing) -> io::Result<()> {
         let splits = Arc::clone(&self.splits);
         let open = move || {
@@ -73,7 +66,6 @@ impl Feed {
         let mux = self.worker(holder).ok_or_else(|| io::Error::other("the worker that holds it is gone"))?;
         let mut incoming = mux.fetch(request);
         while let Some(bytes) = incoming.next().await? {
-            self.relayed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             out.send(&bytes).await?;
         }
         Ok(())

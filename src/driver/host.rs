@@ -121,15 +121,11 @@ async fn connect(shared: &Shared, host: &HostSpec) -> anyhow::Result<Link> {
 }
 
 /// From the link to a worker that was given the job.
-async fn meet(
-    shared: &Shared,
-    worker: WorkerId,
-    host: &HostSpec,
-    link: &Link,
-) -> anyhow::Result<(u32, Conversation)> {
+async fn meet(shared: &Shared, worker: WorkerId, host: &HostSpec, link: &Link) -> anyhow::Result<(u32, Conversation)> {
+    let grace = shared.timing.orphan_grace;
     // The control channel starts the worker process; only then is there a socket for the other.
-    let control = greet(shared, link.open(&shared.job, worker, Role::Control).await?, Role::Control).await?;
-    let bulk = greet(shared, link.open(&shared.job, worker, Role::Bulk).await?, Role::Bulk).await?;
+    let control = greet(shared, link.open(&shared.job, worker, Role::Control, grace).await?, Role::Control).await?;
+    let bulk = greet(shared, link.open(&shared.job, worker, Role::Bulk, grace).await?, Role::Bulk).await?;
     shared.feed.connect(worker, Mux::start(bulk.reader, bulk.writer, Arc::clone(&shared.feed) as _));
     let mut conversation = Conversation::new(control);
     let slots = slots_of(host, shared.assignment.slots, link);

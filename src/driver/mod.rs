@@ -16,4 +16,5 @@ mod run;
 
 pub mod state;
 
+pub use output::OutputFolder;
 pub use run::{Request, Timing, run};

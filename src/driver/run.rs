@@ -105,11 +105,10 @@ pub async fn run(request: Request) -> anyhow::Result<()> {
         feed: Arc::clone(&feed),
         assignment: Assignment {
             job: request.job,
-            id,
+            id: id.clone(),
             worker: WorkerId(0),
             slots: request.slots,
             output_here: Some(output.temporary().to_owned()),
-            orphan_grace: request.timing.orphan_grace,
         },
         timing: request.timing,
         notes,
@@ -137,6 +136,10 @@ pub async fn run(request: Request) -> anyhow::Result<()> {
     output.abandon();
     match end? {
         End::Done => Ok(()),
+        End::Failed { kind: kind @ Kind::TaskFailed, text } => {
+            Err(Fault::new(kind, format!("{text}\n(`runner logs {id}` shows all that the attempts wrote to stderr)"))
+                .into())
+        }
         End::Failed { kind, text } => Err(Fault::new(kind, text).into()),
         End::Interrupted => Err(Fault::new(interrupted_by, "interrupted").into()),
     }

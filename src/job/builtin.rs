@@ -90,8 +90,8 @@ pub struct Options {
     pub pattern: Option<String>,
     /// More than 0.
     pub count: Option<u64>,
-    /// A path, in the words of any input.
-    pub with: Option<String>,
+    /// Paths, in the words of any input.
+    pub with: Vec<String>,
 }
 
 /// What a built-in job does; the rest of the job is as for any other.
@@ -107,8 +107,8 @@ pub struct Template {
     pub key: Option<KeyRule>,
     /// How many reduces there are, and who gets which key.
     pub shape: Shape,
-    /// An input beside the job's own.
-    pub other_input: Option<String>,
+    /// An input beside the job's own; empty for none.
+    pub other_input: Vec<String>,
 }
 
 /// How the keys of a job are spread.
@@ -169,7 +169,7 @@ impl Choice {
         match self {
             Choice::Pattern => options.pattern.is_some(),
             Choice::Count => options.count.is_some(),
-            Choice::With => options.with.is_some(),
+            Choice::With => !options.with.is_empty(),
         }
     }
 }
@@ -220,7 +220,7 @@ fn join(options: &Options) -> Template {
 }
 
 fn template(map: Step, combine: Option<Step>, reduce: Step) -> Template {
-    Template { map, combine, reduce, key: None, shape: Shape::Hashed, other_input: None }
+    Template { map, combine, reduce, key: None, shape: Shape::Hashed, other_input: Vec::new() }
 }
 
 impl Template {
@@ -261,7 +261,7 @@ mod tests {
     fn options(text: &str) -> Options {
         let said = |key: &str| text.split(' ').find_map(|word| word.strip_prefix(key)).map(str::to_owned);
         let count = said("count=").map(|count| count.parse().expect("a number"));
-        Options { pattern: said("pattern="), count, with: said("with=") }
+        Options { pattern: said("pattern="), count, with: said("with=").into_iter().collect() }
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
         check("top", "", top(10));
         check("top", "count=3", top(3));
         let join = plain(step(Builtin::Join), None, step(Builtin::Join));
-        check("join", "with=other/", Template { other_input: Some("other/".into()), ..join });
+        check("join", "with=other/", Template { other_input: vec!["other/".into()], ..join });
     }
 
     #[test]

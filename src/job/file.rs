@@ -38,8 +38,9 @@ pub struct JobFile {
     /// For `top`: how many lines.
     #[serde(deserialize_with = "some_positive")]
     pub count: Option<u64>,
-    /// For `join`: the other input.
-    pub with: Option<String>,
+    /// For `join`: the other input; a list, or one alone.
+    #[serde(deserialize_with = "one_or_many")]
+    pub with: Vec<String>,
     /// The command that is run on each split.
     pub map: Option<String>,
     /// The command that folds the sorted output of a map attempt.
@@ -113,7 +114,7 @@ impl JobFile {
             builtin: self.builtin.or(under.builtin),
             pattern: self.pattern.or(under.pattern),
             count: self.count.or(under.count),
-            with: self.with.or(under.with),
+            with: if self.with.is_empty() { under.with } else { self.with },
             map: self.map.or(under.map),
             combine: self.combine.or(under.combine),
             reduce: self.reduce.or(under.reduce),
@@ -152,7 +153,7 @@ impl JobFile {
                 let options = [
                     ("pattern", self.pattern.is_some()),
                     ("count", self.count.is_some()),
-                    ("with", self.with.is_some()),
+                    ("with", !self.with.is_empty()),
                 ];
                 if let Some((key, _)) = options.iter().find(|(_, said)| *said) {
                     return Err(Objection::new(
@@ -271,15 +272,17 @@ mod tests {
 
     #[test]
     fn built_in_jobs_are_read_with_their_options() {
-        let check = |text: &str, pattern: Option<&str>, count: Option<u64>, with: Option<&str>| {
-            let options = Options { pattern: pattern.map(str::to_owned), count, with: with.map(str::to_owned) };
+        let check = |text: &str, pattern: Option<&str>, count: Option<u64>, with: &[&str]| {
+            let with = with.iter().map(|word| (*word).to_owned()).collect();
+            let options = Options { pattern: pattern.map(str::to_owned), count, with };
             assert_eq!(parse(text).expect(text).options(), options, "{text}");
         };
-        check("", None, None, None);
-        check("builtin = 'wordcount'\ninput = 'in'", None, None, None);
-        check("builtin = 'grep'\npattern = 'a|b'", Some("a|b"), None, None);
-        check("builtin = 'top'\ncount = 3", None, Some(3), None);
-        check("builtin = 'join'\nwith = 'other/'", None, None, Some("other/"));
+        check("", None, None, &[]);
+        check("builtin = 'wordcount'\ninput = 'in'", None, None, &[]);
+        check("builtin = 'grep'\npattern = 'a|b'", Some("a|b"), None, &[]);
+        check("builtin = 'top'\ncount = 3", None, Some(3), &[]);
+        check("builtin = 'join'\nwith = 'other/'", None, None, &["other/"]);
+        check("builtin = 'join'\nwith = ['a', 'b']", None, None, &["a", "b"]);
     }
 
     #[test]

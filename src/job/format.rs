@@ -53,13 +53,20 @@ impl Format {
     }
 }
 
-fn one_byte<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
-    let text = String::deserialize(deserializer)?;
+/// The separator that a text is.
+///
+/// # Errors
+/// When it is not one ASCII character, or a newline, in words.
+pub fn separator(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
-        [b'\n'] => Err(D::Error::custom("a newline ends a record: another separator is expected")),
-        [byte] => Ok(Some(*byte)),
-        _ => Err(D::Error::custom(format!("`{text}` is no separator: one ASCII character is expected"))),
+        [b'\n'] => Err("a newline ends a record: another separator is expected".to_owned()),
+        [byte] => Ok(*byte),
+        _ => Err(format!("`{text}` is no separator: one ASCII character is expected")),
     }
+}
+
+fn one_byte<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+    separator(&String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
 }
 
 #[cfg(test)]

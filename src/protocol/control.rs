@@ -1,7 +1,6 @@
 //! The control connection: who is there, what to run, what became of it.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -112,8 +111,6 @@ pub struct Assignment {
     pub slots: u32,
     /// Where output parts go if the driver's files are this machine's own; else the driver pulls them.
     pub output_here: Option<PathBuf>,
-    /// How long it stays without a driver.
-    pub orphan_grace: Duration,
 }
 
 /// What an attempt reads.

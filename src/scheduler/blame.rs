@@ -8,7 +8,7 @@ use super::Scheduler;
 use super::host::Standing;
 use super::worker::HostId;
 use crate::facts::{Blame, DropReason, Fact};
-use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
+use crate::ids::{TaskId, WorkerId};
 
 impl Scheduler {
     /// A task failed on a host, by its command or by the machine.
@@ -98,14 +98,5 @@ impl Scheduler {
         for worker in self.fleet.workers_of(id) {
             self.fleet.rank(worker);
         }
-    }
-
-    /// All live attempts of a stage, with their workers.
-    pub(super) fn live_attempts(&self, stage: Stage) -> Vec<(AttemptId, WorkerId)> {
-        let live = |(id, worker): (&WorkerId, &super::worker::Worker)| {
-            let id = *id;
-            worker.live().into_iter().map(move |attempt| (attempt, id))
-        };
-        self.fleet.workers.iter().flat_map(live).filter(|(attempt, _)| attempt.task.stage == stage).collect()
     }
 }

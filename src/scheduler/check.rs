@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::task::{Phase, StageTable, State, Task};
+use super::stage::StageTable;
+use super::task::{Phase, State, Task};
 use super::worker::{Contact, Worker};
 use super::{Course, Scheduler};
 use crate::ids::{AttemptId, Stage, TaskId, WorkerId};

@@ -3,7 +3,8 @@
 //! A pass costs what it changes: when nothing happened it looks at nothing, and else it walks ordered sets from the
 //! front and stops where no place is free. Choosing copies of stragglers will be one more step here.
 
-use super::task::{Live, Phase, StageCourse, State};
+use super::stage::StageCourse;
+use super::task::{Live, Phase, State};
 use super::worker::FULL;
 use super::{Action, Course, Hiring, Scheduler};
 use crate::error::Kind;

@@ -55,7 +55,7 @@ impl Scheduler {
     fn explain_ready(&self, id: TaskId, task: &Task) -> String {
         let unfinished = self.tasks.map.unfinished();
         if id.stage == Stage::Reduce && unfinished > 0 {
-            return format!("it waits for {unfinished} map tasks that are not finished");
+            return format!("it waits for the maps, of which {unfinished} are to go");
         }
         let usable = self.fleet.counts.usable;
         if usable == 0 {
@@ -67,10 +67,11 @@ impl Scheduler {
             return format!("it waits for a place on a host other than {}, which failed it", names.join(", "));
         }
         let before = self.tasks.stage(id.stage).ready().take_while(|other| *other != id).count();
-        let avoided = task.avoids().len();
-        let note = if avoided > 0 { "; it has failed on every usable host, so any will do" } else { "" };
-        let note = if shunned.is_empty() { note } else { "" };
-        format!("all places on {usable} hosts are taken, and {before} tasks go before it{note}")
+        let note = match (shunned.is_empty(), task.avoids().is_empty()) {
+            (true, false) => "; it has failed on every usable host, so any will do",
+            (true, true) | (false, _) => "",
+        };
+        format!("every place is taken (usable hosts: {usable}, tasks before it: {before}){note}")
     }
 
     fn explain_no_host(&self) -> String {

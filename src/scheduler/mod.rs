@@ -8,7 +8,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `rules` | the numbers that decisions rest on |
-//! | `task`, `worker`, `host` | the tables, each with the ordered sets and counters that make events cheap |
+//! | `task` in `stage`; `worker`, `host` in `fleet` | the tables, with the ordered sets and counters that make events cheap |
 //! | `react` | one `on_*` function per event |
 //! | `blame` | what failures say about hosts and tasks |
 //! | `decide` | the pass that fills places, moves what waits behind others, and ends the job |
@@ -28,9 +28,11 @@ mod check;
 mod decide;
 mod event;
 mod explain;
+mod fleet;
 mod host;
 mod react;
 mod rules;
+mod stage;
 mod task;
 mod worker;
 
@@ -39,9 +41,11 @@ pub use rules::{Config, Rules};
 
 use crate::clock::Moment;
 use crate::facts::{DropReason, End, Fact};
-use crate::ids::{AttemptId, Epoch, TaskId, WorkerId};
-use task::{Live, State, Tasks};
-use worker::{Fleet, HostId};
+use crate::ids::{AttemptId, Epoch, Stage, TaskId, WorkerId};
+use fleet::Fleet;
+use stage::Tasks;
+use task::{Live, State};
+use worker::{HostId, Worker};
 
 /// The scheduler of one job.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ pub struct Scheduler {
     tasks: Tasks,
     fleet: Fleet,
     hiring: Hiring,
-    /// Hosts that could not take part, with the reasons: the text of a job without workers.
+    /// Hosts that cannot take part, or no longer, with the reasons: the text of a job without workers.
     refused: Vec<String>,
     /// Commits that were asked for and may stand: as long as there is one, maps must repeat exactly.
     commits: u32,
@@ -173,6 +177,13 @@ impl Scheduler {
         for live in self.tasks.get(task).live.clone() {
             self.kill(live.id, live.worker, reason);
         }
+    }
+
+    /// All live attempts of a stage, with their workers.
+    fn live_attempts(&self, stage: Stage) -> Vec<(AttemptId, WorkerId)> {
+        let sent = |(id, worker): (&WorkerId, &Worker)| worker.live().into_iter().map(|it| (it, *id)).collect();
+        let all = self.fleet.workers.iter().flat_map::<Vec<_>, _>(sent);
+        all.filter(|(attempt, _)| attempt.task.stage == stage).collect()
     }
 
     /// The hosts that the task must not go to: those that failed it, or could not read a segment which is still the

@@ -265,7 +265,6 @@ mod tests {
                 ("RUNNER_WORKER_SLOTS", "3"),
                 ("RUNNER_RETRY_BARRED_SHARE_MAX", "0.5"),
                 ("RUNNER_DISPLAY_PROGRESS", "json"),
-                ("RUNNER_WORKER_INSTALL_FOLDERS", "['~/bin', '/opt']"),
                 ("RUNNER_WORKER_BINARIES", "{ aarch64 = '/b' }"),
                 ("RUNNER_SSH_CONNECT_TIMEOUT", "1m"),
             ],
@@ -274,7 +273,6 @@ mod tests {
         assert_eq!(settings.worker.slots, Some(3));
         assert_eq!(settings.retry.barred_share_max, 0.5);
         assert_eq!(settings.display.progress, super::super::Progress::Json);
-        assert_eq!(settings.worker.install_folders, ["~/bin", "/opt"], "paths on the workers stay as they are");
         assert_eq!(settings.worker.binaries.keys().collect::<Vec<_>>(), ["aarch64", "riscv64"]);
         assert_eq!(settings.ssh.connect_timeout, Span::seconds(60));
     }

@@ -101,10 +101,8 @@ pub struct Worker {
     /// Silence after which it is lost; more than `suspect_after`.
     #[serde(deserialize_with = "positive")]
     pub lost_after: Span,
-    /// How long a worker without a driver keeps its results.
+    /// How long a worker stays without a driver.
     pub orphan_grace: Span,
-    /// Folders on the workers that the binary may be kept in, before the usual ones are tried.
-    pub install_folders: Vec<String>,
     /// Our binary for another architecture, by the name that `uname -m` gives.
     pub binaries: BTreeMap<String, PathBuf>,
 }
@@ -196,8 +194,7 @@ impl Default for Worker {
             sort_memory: None,
             suspect_after: Span::seconds(5),
             lost_after: Span::seconds(30),
-            orphan_grace: Span::seconds(2 * 60 * 60),
-            install_folders: Vec::new(),
+            orphan_grace: Span::seconds(60),
             binaries: BTreeMap::new(),
         }
     }

@@ -54,7 +54,11 @@ impl<'a> Collector<'a> {
     }
 
     /// All that `combiner` makes of a stream: runs, whose order is that of the lines in them.
-    pub fn combine(mut self, stream: &mut (dyn RecordStream + Send), combiner: &mut dyn Combiner) -> io::Result<Vec<Run>> {
+    pub fn combine(
+        mut self,
+        stream: &mut (dyn RecordStream + Send),
+        combiner: &mut dyn Combiner,
+    ) -> io::Result<Vec<Run>> {
         combiner.combine(stream, &mut |line| self.push(line))?;
         self.end_run()?;
         Ok(self.runs)

@@ -48,21 +48,21 @@ impl LocalLink {
         &self.machine
     }
 
-    pub(super) async fn open(&self, job: &JobId, worker: WorkerId) -> Result<Channel, ConnectError> {
+    pub(super) async fn open(&self, job: &JobId, worker: WorkerId, grace: Duration) -> Result<Channel, ConnectError> {
         let folder = job_folder(&self.machine.scratch, job, worker);
         let _starting = self.starting.lock().await;
         let stream = match connect(&folder).await {
             Ok(stream) => stream,
-            Err(_) => self.start(&folder).await?,
+            Err(_) => self.start(&folder, grace).await?,
         };
         let (reader, writer) = stream.into_split();
         Ok(Channel { reader: Box::new(reader), writer: Box::new(writer) })
     }
 
-    async fn start(&self, folder: &Path) -> Result<UnixStream, ConnectError> {
+    async fn start(&self, folder: &Path, grace: Duration) -> Result<UnixStream, ConnectError> {
         own_folder(folder)?;
         let log = folder.join("serve.log");
-        let mut child = self.spawn(folder, &log)?;
+        let mut child = self.spawn(folder, &log, grace)?;
         let deadline = clock::now() + START_TIME_MAX;
         let mut wait = Duration::from_millis(1);
         loop {
@@ -81,14 +81,13 @@ impl LocalLink {
         }
     }
 
-    /// In a session of its own, so that Ctrl-C reaches the driver only.
-    fn spawn(&self, folder: &Path, log: &Path) -> Result<Child, ConnectError> {
+    /// The worker makes a session of its own, so that Ctrl-C reaches the driver only.
+    fn spawn(&self, folder: &Path, log: &Path, grace: Duration) -> Result<Child, ConnectError> {
         let log = fs_err::File::create(log).map_err(ConnectError::here)?.into_file();
         let languages = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LC_"));
         let kept = ENVIRONMENT.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)));
-        Command::new("setsid")
-            .arg(&self.binary)
-            .args(["worker", "serve"])
+        Command::new(&self.binary)
+            .args(["worker", "serve", "--grace", &grace.as_secs().to_string()])
             .arg(folder)
             .env_clear()
             .envs(kept.chain(languages))
@@ -96,7 +95,7 @@ impl LocalLink {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .map_err(|error| ConnectError::here(format!("setsid cannot be started: {error}")))
+            .map_err(|error| ConnectError::here(format!("{} cannot be started: {error}", self.binary.display())))
     }
 }
 
@@ -178,7 +177,7 @@ mod tests {
         fs_err::set_permissions(&binary, PermissionsExt::from_mode(0o700)).expect("sets the mode");
         let link = LocalLink::new(&folder.path().join("root"), &binary).expect("makes one");
         let job = "job-1".parse().expect("an id");
-        let error = link.open(&job, WorkerId(0)).await.err().expect("fails");
+        let error = link.open(&job, WorkerId(0), Duration::ZERO).await.err().expect("fails");
         assert_eq!(error, ConnectError::Start { text: "no luck today".into() });
     }
 

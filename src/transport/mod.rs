@@ -75,8 +75,6 @@ pub struct TransportConfig {
     pub binaries: BTreeMap<String, PathBuf>,
     /// The build: letters, digits, dots and dashes.
     pub build: String,
-    /// How long a worker stays without a driver.
-    pub orphan_grace: Duration,
     /// `$XDG_RUNTIME_DIR`, for short-lived sockets.
     pub runtime_folder: Option<PathBuf>,
 }
@@ -138,16 +136,16 @@ impl Transport {
     pub async fn connect(&self, host: &HostSpec) -> Result<Link, ConnectError> {
         match host.place {
             Place::Ssh => self.connect_ssh(host).await.map(Link::Ssh),
-            Place::ThisMachine => self.local(&local_root(host)),
+            Place::ThisMachine => self.local(host),
         }
     }
 
-    /// This machine as a worker, its job folders below `root`.
+    /// This machine as a worker.
     ///
     /// # Errors
-    /// [`ConnectError::Here`]: `root` cannot be made or belongs to somebody else.
-    pub fn local(&self, root: &Path) -> Result<Link, ConnectError> {
-        LocalLink::new(root, &self.config.binary).map(Link::Local)
+    /// [`ConnectError::Here`]: its scratch folder cannot be made or belongs to somebody else.
+    pub fn local(&self, host: &HostSpec) -> Result<Link, ConnectError> {
+        LocalLink::new(&local_root(host), &self.config.binary).map(Link::Local)
     }
 
     /// Logs in to a host once and looks at it; nothing is installed.
@@ -169,6 +167,12 @@ impl Transport {
         }
     }
 
+    /// Removes what was made here. Links must be closed before.
+    pub async fn close(&self) {
+        // What cannot be removed now is removed by the next one who comes.
+        let _ = fs_err::tokio::remove_dir_all(self.folder.path()).await;
+    }
+
     async fn connect_ssh(&self, host: &HostSpec) -> Result<SshLink, ConnectError> {
         let resolved = Resolved::ask(&self.ssh_config, host).await?;
         let build = &self.config.build;
@@ -187,7 +191,6 @@ impl Transport {
             control,
             bulk,
             binary: probed.folder.join(build_folder(build, &probed.machine.arch)).join("runner"),
-            orphan_grace: self.config.orphan_grace,
         })
     }
 
@@ -242,15 +245,21 @@ impl Link {
         }
     }
 
-    /// Opens a stream to the worker of a job, which is started if it does not run. Control and bulk go over connections of
-    /// their own.
+    /// Opens a stream to the worker of a job, which is started if it does not run, and then stays for `grace` without a
+    /// driver. Control and bulk go over connections of their own.
     ///
     /// # Errors
     /// The connection was lost, or the worker does not start.
-    pub async fn open(&self, job: &JobId, worker: WorkerId, role: Role) -> Result<Channel, ConnectError> {
+    pub async fn open(
+        &self,
+        job: &JobId,
+        worker: WorkerId,
+        role: Role,
+        grace: Duration,
+    ) -> Result<Channel, ConnectError> {
         match self {
-            Link::Ssh(link) => link.open(job, worker, role).await,
-            Link::Local(link) => link.open(job, worker).await,
+            Link::Ssh(link) => link.open(job, worker, role, grace).await,
+            Link::Local(link) => link.open(job, worker, grace).await,
         }
     }
 

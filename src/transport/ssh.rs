@@ -19,15 +19,20 @@ pub struct SshLink {
     pub(super) machine: Machine,
     /// Our binary there; all characters of it mean the same to every shell.
     pub(super) binary: PathBuf,
-    pub(super) orphan_grace: Duration,
 }
 
 impl SshLink {
-    pub(super) async fn open(&self, job: &JobId, worker: WorkerId, role: Role) -> Result<Channel, ConnectError> {
+    pub(super) async fn open(
+        &self,
+        job: &JobId,
+        worker: WorkerId,
+        role: Role,
+        grace: Duration,
+    ) -> Result<Channel, ConnectError> {
         let command = format!(
             "exec {} worker attach --start --grace {} {}",
             self.binary.display(),
-            self.orphan_grace.as_secs(),
+            grace.as_secs(),
             job_folder(&self.machine.scratch, job, worker).display()
         );
         let master = self.master(role);

@@ -14,7 +14,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::attempt::Attempt;
 use super::blame::{carry, cause_of};
 use super::meter::Metered;
-use crate::facts::{Blame, Cause};
+use crate::facts::Cause;
 use crate::ids::{AttemptId, WorkerId};
 use crate::protocol::bulk::Request;
 use crate::protocol::frames;
@@ -100,10 +100,10 @@ fn receive(mut stream: impl Read, maps: &[AttemptId], path: PathBuf) -> io::Resu
     let mut offset = 0;
     let mut sources = Vec::with_capacity(maps.len());
     for map in maps {
-        let received = receive_one(&mut stream, &mut file).map_err(|error| match cause_of(&error).blame() {
+        let received = receive_one(&mut stream, &mut file).map_err(|error| match cause_of(&error) {
+            Cause::Input { text } => lost(*map, text),
             // Our own disk, not the segment's holder.
-            Blame::Worker => error,
-            Blame::Task | Blame::Source => lost(*map, error.to_string()),
+            _other => error,
         });
         let stored = received?;
         sources.push((*map, Source { path: path.clone(), entry: PartitionIndex { offset, ..stored } }));

@@ -48,9 +48,10 @@ impl Scratch {
     /// Those of the file system; what is gone already is none.
     pub fn remove(&self) -> io::Result<()> {
         remove_tree(&self.root)?;
-        // The folder above holds one entry a job; the last one takes it along.
-        let above = self.root.parent().map(fs_err::remove_dir);
-        let _not_empty = above;
+        // The two folders above hold what all jobs of this user have here; the last one takes them along.
+        for above in self.root.ancestors().skip(1).take(2) {
+            let _not_empty = fs_err::remove_dir(above);
+        }
         Ok(())
     }
 }
@@ -139,10 +140,13 @@ pub fn part_name(task: TaskId) -> String {
 /// # Errors
 /// Those of the file system.
 pub fn private_folder(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    let create = || std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let created = create().or_else(|error| match error.kind() {
+        // Another job ended in this moment, and took the empty folder above along.
+        io::ErrorKind::NotFound => create(),
+        _ => Err(error),
+    });
+    created
         .map_err(|error| io::Error::new(error.kind(), format!("failed to create folder `{}`: {error}", path.display())))
 }
 
@@ -179,13 +183,13 @@ mod tests {
     #[test]
     fn removal_gets_past_closed_folders() {
         let folder = tempfile::tempdir().expect("a folder");
-        let root = folder.path().join("jobs").join("x-w0");
+        let root = folder.path().join("runner-0/jobs/x-w0");
         let closed = root.join("attempts/a/closed");
         fs_err::create_dir_all(&closed).expect("is made");
         fs_err::write(closed.join("file"), "x").expect("is written");
         fs_err::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).expect("is closed");
         Scratch::new(root.clone()).remove().expect("is removed");
-        assert!(!root.exists() && !folder.path().join("jobs").exists());
+        assert!(!root.exists() && !folder.path().join("runner-0").exists());
     }
 
     #[test]

@@ -27,9 +27,7 @@ pub async fn prepare(context: Arc<Context>) -> Result<(), Failure> {
     for index in 0..context.job().files.len() {
         fetch_file(&context, index).await.map_err(failed)?;
     }
-    tokio::task::spawn_blocking(move || set_up(&context))
-        .await
-        .map_err(|error| failed(io::Error::other(error)))?
+    tokio::task::spawn_blocking(move || set_up(&context)).await.map_err(|error| failed(io::Error::other(error)))?
 }
 
 async fn fetch_file(context: &Arc<Context>, index: usize) -> io::Result<()> {

@@ -10,7 +10,8 @@ use runner::scheduler::{Action, Config, Event, Rules, Scheduler};
 /// out; `stale` means that an event was dropped as old.
 ///
 /// The job is `job MAPS REDUCES`, perhaps with `; ahead 0` for no places beyond the slots.
-pub fn check(job: &str, script: &str) {
+/// Gives back the scheduler as it is at the end.
+pub fn check(job: &str, script: &str) -> Scheduler {
     let mut scheduler = Scheduler::new(config(job));
     let (mut joined, mut batch) = (0, 0);
     for line in script.lines().filter(|line| !line.trim().is_empty()) {
@@ -30,6 +31,7 @@ pub fn check(job: &str, script: &str) {
         assert_eq!(said, expected, "after `{}`", events.trim());
         batch += 1;
     }
+    scheduler
 }
 
 fn config(job: &str) -> Config {

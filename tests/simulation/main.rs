@@ -8,6 +8,7 @@ mod machine;
 mod model;
 mod plan;
 mod random;
+mod segments;
 mod speed;
 mod world;
 

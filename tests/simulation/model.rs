@@ -62,10 +62,16 @@ struct Seen {
     live_reduces: u32,
 }
 
+impl Seen {
+    fn is_usable(&self) -> bool {
+        !self.lost && !self.silent && !self.barred
+    }
+}
+
 impl Model {
     pub fn new(plan: &Plan) -> Self {
         Model {
-            rules: Rules::default(),
+            rules: plan.rules.clone(),
             maps: u32::try_from(plan.maps.len()).expect("maps are numbered by u32"),
             reduces: plan.reduces,
             breadth_first: if plan.check_every == 1 { Check::Yes } else { Check::No },
@@ -122,7 +128,7 @@ impl Model {
             Fact::WorkerSuspect { worker } => self.worker(*worker).silent = true,
             Fact::WorkerBack { worker } => (self.worker(*worker).silent, self.worker(*worker).barred) = (false, false),
             Fact::WorkerLost { worker, .. } => self.worker(*worker).lost = true,
-            Fact::WorkerBarred { worker, .. } => self.see_barred(*worker),
+            Fact::WorkerBarred { worker, .. } => self.worker(*worker).barred = true,
             Fact::AttemptQueued { attempt, worker } => self.see_queued(*attempt, *worker),
             Fact::AttemptStarted { attempt, worker } => {
                 self.change(*attempt, *worker, &[Status::Queued], Status::Running)
@@ -152,10 +158,6 @@ impl Model {
         self.workers.get_mut(&id).unwrap_or_else(|| panic!("{id} never joined"))
     }
 
-    fn see_barred(&mut self, worker: WorkerId) {
-        self.worker(worker).barred = true;
-    }
-
     fn see_queued(&mut self, attempt: AttemptId, worker: WorkerId) {
         let task = attempt.task;
         assert!(!self.committed.contains_key(&task), "{task} is committed and started again");
@@ -167,7 +169,7 @@ impl Model {
         assert_eq!(before, None, "{attempt} is there twice");
         assert_eq!(self.live.insert(task, attempt), None, "{task} is out twice");
         let seen = *self.worker(worker);
-        assert!(!seen.lost && !seen.silent && !seen.barred, "{attempt} is sent to {worker}: {seen:?}");
+        assert!(seen.is_usable(), "{attempt} is sent to {worker}: {seen:?}");
         *live_count(self.worker(worker), task.stage) += 1;
         if self.breadth_first == Check::Yes && !self.avoiding.contains(&task) {
             self.check_breadth(worker, task.stage);
@@ -179,12 +181,11 @@ impl Model {
     fn check_breadth(&self, worker: WorkerId, stage: Stage) {
         let load = |seen: &Seen| seen.live_maps + if stage == Stage::Reduce { seen.live_reduces } else { 0 };
         let seen = &self.workers[&worker];
-        let usable = |seen: &&Seen| !seen.lost && !seen.silent && !seen.barred;
         // Running reduces hold slots that maps cannot have; so what is known to be free has none at all.
         let idle = |seen: &&Seen| load(seen) < seen.slots && (stage == Stage::Reduce || seen.live_reduces == 0);
         if load(seen) > seen.slots {
             assert_eq!(
-                self.workers.values().filter(usable).filter(idle).count(),
+                self.workers.values().filter(|seen| seen.is_usable()).filter(idle).count(),
                 0,
                 "{worker} is sent ahead of free slots"
             );
@@ -239,7 +240,7 @@ impl Model {
         }
     }
 
-    /// After each batch: nothing is left on lost workers, and no more than a third of the fleet is barred.
+    /// After each batch: nothing is left on lost workers, and no slot is idle while something waits elsewhere.
     pub fn check_batch(&self) {
         assert_eq!(self.expected, None, "a fact was not followed by its action");
         if self.breadth_first == Check::No || self.end.is_some() {
@@ -250,6 +251,23 @@ impl Model {
         }
         for (task, (attempt, worker)) in &self.published {
             assert!(!self.workers[worker].lost, "{attempt} of {task} is published and its worker lost");
+        }
+        self.check_idle();
+    }
+
+    /// No slot is known to be idle while an attempt that could take it waits behind others.
+    fn check_idle(&self) {
+        let idle = |seen: &Seen| seen.is_usable() && seen.live_maps + seen.live_reduces < seen.slots;
+        if !self.workers.values().any(idle) {
+            return;
+        }
+        for (task, attempt) in &self.live {
+            let (worker, status) = self.attempts[attempt];
+            let seen = &self.workers[&worker];
+            let load = seen.live_maps + if task.stage == Stage::Reduce { seen.live_reduces } else { 0 };
+            let may_move = task.stage == Stage::Map || self.published.len() == self.maps as usize;
+            let waits = status == Status::Queued && load > seen.slots && may_move && !self.avoiding.contains(task);
+            assert!(!waits, "{attempt} waits on {worker} while a slot is idle");
         }
     }
 

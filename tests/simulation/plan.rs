@@ -1,5 +1,7 @@
 //! What a seed stands for: a job, a fleet, and what will go wrong until the quiet begins.
 
+use runner::scheduler::Rules;
+
 use crate::random::Random;
 
 /// One simulated run.
@@ -29,6 +31,7 @@ pub struct Plan {
     /// Map tasks below this index take the worker down with them.
     pub deadly: u32,
     pub program: Program,
+    pub rules: Rules,
     /// When the user interrupts, if so.
     pub interrupted_at: Option<u64>,
     /// How often the tables are checked: after so many events.
@@ -90,6 +93,7 @@ impl Plan {
             cursed: u32::from(random.chance(50)),
             deadly: u32::from(random.chance(50)),
             program: if random.chance(100) { Program::Random } else { Program::Deterministic },
+            rules: if random.chance(300) { rules(random) } else { Rules::default() },
             interrupted_at: random.chance(50).then(|| random.between(0, quiet_at)),
             check_every: 1,
         }
@@ -118,6 +122,7 @@ impl Plan {
             cursed: 0,
             deadly: 0,
             program: Program::Deterministic,
+            rules: Rules::default(),
             interrupted_at: None,
             check_every: 50_000,
         }
@@ -141,5 +146,18 @@ impl HostPlan {
             nature: odd.unwrap_or(Nature::Sound),
             joins_at: random.between(0, 50_000),
         }
+    }
+}
+
+/// Settings other than the usual.
+fn rules(random: &mut Random) -> Rules {
+    let ahead = |random: &mut Random| random.pick(&[0, 1, 50, 100, 300]).unwrap_or(0);
+    Rules {
+        attempts_max: random.between(1, 5) as u32,
+        fetch_reports_min: random.between(1, 3) as u32,
+        contradictions_min: random.between(1, 3) as u32,
+        ahead_maps_percent: ahead(random),
+        ahead_reduces_percent: ahead(random),
+        ..Rules::default()
     }
 }

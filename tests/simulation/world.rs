@@ -3,18 +3,20 @@
 //! Everything that happens stands in one queue ordered by time, and everything random comes from the seed. Links delay,
 //! swap and double messages; a lost message costs the link, as it would with a real driver.
 
+mod cluster;
+
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use runner::clock::Moment;
-use runner::facts::{Cause, End, Failure, Work};
+use runner::facts::End;
 use runner::ids::{AttemptId, Stage, TaskId, WorkerId};
 use runner::scheduler::{Action, Config, Event, Scheduler};
 
 use crate::machine::{Machine, Power, Reads, Waiting};
 use crate::model::Model;
-use crate::plan::{Nature, Plan, Program};
+use crate::plan::Plan;
 use crate::random::{Random, mix};
+use crate::segments::Segments;
 
 /// A run in progress.
 pub struct World {
@@ -31,16 +33,6 @@ pub struct World {
     pub parts: BTreeMap<TaskId, Reads>,
     pub events: u64,
     end: Option<End>,
-}
-
-/// The segments that reduces read, as told to the workers.
-#[derive(Default)]
-struct Segments {
-    published: BTreeMap<TaskId, (AttemptId, WorkerId, u64)>,
-    /// Published ones that cannot be read by anybody.
-    unreadable: BTreeMap<TaskId, AttemptId>,
-    /// What a reduce reads now, made when it is asked for.
-    snapshot: Option<Reads>,
 }
 
 /// Something that will happen.
@@ -80,7 +72,8 @@ pub fn run(seed: u64, plan: Plan) -> World {
 
 impl World {
     fn new(seed: u64, plan: Plan) -> Self {
-        let config = Config { maps: plan.maps.clone(), reduces: plan.reduces, ..Config::default() };
+        let config =
+            Config { maps: plan.maps.clone(), reduces: plan.reduces, rules: plan.rules.clone(), ..Config::default() };
         let mut world = World {
             model: Model::new(&plan),
             random: Random::new(mix(seed)),
@@ -237,200 +230,5 @@ impl World {
             Some(_) | None => Event::CommitFailed { attempt, text: "the output did not arrive".to_owned() },
         };
         self.send(event);
-    }
-}
-
-/// The machines' side.
-impl World {
-    fn join(&mut self, index: usize) {
-        let host = format!("node{index}");
-        let plan = self.plan.hosts[index];
-        if plan.nature == Nature::Refused {
-            return self.tell_all(Event::WorkerRefused { host, reason: "connection refused".to_owned() });
-        }
-        let worker = WorkerId(u32::try_from(self.machines.len()).expect("a fleet of less than 2^32"));
-        self.machines.insert(worker, Machine::new(worker, host.clone(), plan));
-        self.tell_all(Event::WorkerJoined { worker, host, slots: plan.slots });
-    }
-
-    /// A message of a worker goes out.
-    fn send_from(&mut self, worker: WorkerId, event: Event) {
-        if self.machines[&worker].state != Power::On {
-            return;
-        }
-        if self.fault(self.plan.cut) {
-            return self.lose(worker, Power::Cut);
-        }
-        self.send(event);
-    }
-
-    fn send(&mut self, event: Event) {
-        let delay = self.random.between(0, self.plan.latency_max);
-        if self.random.chance(self.plan.doubled) {
-            let later = self.random.between(0, 5 * self.plan.latency_max);
-            self.after(later, Happening::Tell(event.clone()));
-        }
-        self.after(delay, Happening::Tell(event));
-    }
-
-    fn arrive(&mut self, attempt: AttemptId, worker: WorkerId) {
-        let machine = self.machines.get_mut(&worker).expect("attempts are sent to workers that joined");
-        if machine.state == Power::Off {
-            return;
-        }
-        machine.waiting.push(Waiting { attempt, input: None });
-        let delay = self.random.between(0, 500);
-        self.after(delay, Happening::Fetch(attempt, worker));
-    }
-
-    fn kill(&mut self, attempt: AttemptId, worker: WorkerId) {
-        self.machines.get_mut(&worker).expect("it joined").forget(attempt);
-        self.fill_slots(worker);
-    }
-
-    fn fetch(&mut self, attempt: AttemptId, worker: WorkerId) {
-        let machine = &self.machines[&worker];
-        let waits = machine.waiting.iter().any(|waiting| waiting.attempt == attempt && waiting.input.is_none());
-        if machine.state == Power::Off || !waits {
-            return;
-        }
-        let input = match attempt.task.stage {
-            Stage::Map => Ok(Reads::default()),
-            Stage::Reduce => match self.segments.read(self.plan.maps.len(), machine.plan.nature) {
-                Some(input) => input,
-                None => return,
-            },
-        };
-        let machine = self.machines.get_mut(&worker).expect("it joined");
-        match input {
-            Ok(reads) => {
-                for waiting in machine.waiting.iter_mut().filter(|waiting| waiting.attempt == attempt) {
-                    waiting.input = Some(reads.clone());
-                }
-                self.fill_slots(worker);
-            }
-            Err(source) => {
-                machine.forget(attempt);
-                let failure = Failure::of(Cause::Fetch { source, text: "no such segment".to_owned() });
-                self.send_from(worker, Event::AttemptFailed { attempt, worker, failure });
-            }
-        }
-    }
-
-    fn fill_slots(&mut self, worker: WorkerId) {
-        let slowness = self.machines[&worker].plan.slowness;
-        while let Some(attempt) = self.machines.get_mut(&worker).expect("it joined").take_slot() {
-            let time = self.random.between(1, 20) * 1000 * slowness;
-            self.after(time, Happening::End(attempt, worker));
-            self.send_from(worker, Event::AttemptStarted { attempt, worker });
-        }
-    }
-
-    fn attempt_ends(&mut self, attempt: AttemptId, worker: WorkerId) {
-        let machine = self.machines.get_mut(&worker).expect("it joined");
-        let Some(reads) = machine.running.remove(&attempt) else { return };
-        if machine.state == Power::Off {
-            return;
-        }
-        let is_map = attempt.task.stage == Stage::Map;
-        if is_map && attempt.task.index < self.plan.deadly {
-            return self.lose(worker, Power::Off);
-        }
-        let event = match self.failure(attempt, worker) {
-            Some(cause) => Event::AttemptFailed { attempt, worker, failure: Failure::of(cause) },
-            None => self.finish(attempt, worker, reads),
-        };
-        self.send_from(worker, event);
-        self.fill_slots(worker);
-    }
-
-    fn failure(&mut self, attempt: AttemptId, worker: WorkerId) -> Option<Cause> {
-        let step = attempt.task.stage.name().to_owned();
-        let cursed = attempt.task.stage == Stage::Map && attempt.task.index < self.plan.cursed;
-        match self.machines[&worker].plan.nature {
-            Nature::Full => Some(Cause::DiskFull { text: "/scratch".to_owned() }),
-            Nature::Broken => Some(Cause::Exit { step, code: 127 }),
-            Nature::Sound | Nature::Deaf | Nature::Refused => {
-                (cursed || self.fault(self.plan.flaky)).then_some(Cause::Signal { step, signal: 11 })
-            }
-        }
-    }
-
-    fn finish(&mut self, attempt: AttemptId, worker: WorkerId, reads: Reads) -> Event {
-        let hash = match self.plan.program {
-            Program::Deterministic => u64::from(attempt.task.index) + 1,
-            Program::Random => self.random.next(),
-        };
-        let machine = self.machines.get_mut(&worker).expect("it joined");
-        machine.outputs.insert(attempt, (hash, reads));
-        Event::AttemptFinished { attempt, worker, work: Work { hash, ..Work::default() } }
-    }
-}
-
-/// Faults that strike whole workers.
-impl World {
-    fn strike(&mut self) {
-        let on = self.machines.values().filter(|machine| machine.state == Power::On).map(|machine| machine.id);
-        let on: Vec<WorkerId> = on.collect();
-        let Some(worker) = self.random.pick(&on) else { return };
-        match self.random.between(0, 3) {
-            0 => self.lose(worker, Power::Off),
-            1 => self.lose(worker, Power::Cut),
-            _ => {
-                self.tell_all(Event::WorkerSuspect(worker));
-                let time = self.random.between(1, 100) * 1000;
-                self.after(time, Happening::Decide(worker));
-            }
-        }
-    }
-
-    fn decide_silent(&mut self, worker: WorkerId) {
-        match self.random.chance(700) {
-            true => self.tell_all(Event::WorkerBack(worker)),
-            false => self.lose(worker, Power::Off),
-        }
-    }
-
-    /// A worker dies, or its link does. The driver learns it later; the host may come back as another worker.
-    fn lose(&mut self, worker: WorkerId, state: Power) {
-        let machine = self.machines.get_mut(&worker).expect("it joined");
-        machine.state = state;
-        for (attempt, held_by, _) in self.segments.published.values() {
-            if *held_by == worker {
-                self.segments.unreadable.insert(attempt.task, *attempt);
-            }
-        }
-        let time = self.random.between(1, 50) * 1000;
-        let reason = "no answer".to_owned();
-        self.after(time, Happening::Tell(Event::WorkerLost { worker, reason }));
-        if self.random.chance(300) {
-            let index = self.machines[&worker].name["node".len()..].parse().expect("names are made in `join`");
-            self.after(time / 2, Happening::Join(index));
-        }
-    }
-}
-
-impl Segments {
-    fn withdraw(&mut self, task: TaskId) {
-        self.published.remove(&task);
-        self.unreadable.remove(&task);
-        self.snapshot = None;
-    }
-
-    /// What a reduce reads; or the segment that it cannot read; or nothing while a segment is being made.
-    fn read(&mut self, maps: usize, nature: Nature) -> Option<Result<Reads, AttemptId>> {
-        if let Some((_, source)) = self.unreadable.first_key_value() {
-            return Some(Err(*source));
-        }
-        if self.published.len() < maps {
-            return None;
-        }
-        match self.published.values().next() {
-            Some((source, _, _)) if nature == Nature::Deaf => return Some(Err(*source)),
-            Some(_) | None => {}
-        }
-        let published = &self.published;
-        let all = || Rc::new(published.values().map(|(_, _, hash)| *hash).collect());
-        Some(Ok(self.snapshot.get_or_insert_with(all).clone()))
     }
 }

@@ -1,0 +1,147 @@
+//! From what was said to the job as it runs: every default applied, every path resolved, every number checked.
+//!
+//! Nothing is made here. The order of the checks is that of the exit codes: usage, an output that exists, missing input.
+
+use anyhow::Context as _;
+
+use super::typed::Typed;
+use super::{input, place, ship};
+use crate::driver::OutputFolder;
+use crate::error::Fault;
+use crate::input::sample::sample_keys;
+use crate::input::{InputFile, Split};
+use crate::job::builtin::{self, Shape, Template};
+use crate::job::file::JobFile;
+use crate::job::format::Format;
+use crate::job::{Builtin, Job, Limits, Output, Step};
+use crate::settings::Settings;
+use crate::shuffle::partition::{Partitioner, cuts};
+use crate::shuffle::record::KeyRule;
+use crate::units::Bytes;
+
+/// Keys looked at for each part that a range of them becomes, and in all: with 1,000, the largest part is rarely a tenth
+/// larger than the average.
+const SAMPLES_PER_REDUCE: usize = 1000;
+const SAMPLES_MAX: usize = 20_000;
+
+/// A job that can be run.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What to run.
+    pub job: Job,
+    /// On what.
+    pub splits: Vec<Split>,
+    /// How many files that are.
+    pub files: u64,
+    /// Where the result goes.
+    pub output: Output,
+    /// What the user may want to know.
+    pub hints: Vec<String>,
+}
+
+/// Finds out what a job means on this machine, now.
+///
+/// # Errors
+/// A [`Fault`] for everything that a user can have got wrong.
+pub fn resolve(typed: Typed, settings: &Settings) -> anyhow::Result<Resolved> {
+    let said = &typed.job;
+    let template = template(said)?;
+    check_reduces(said, template.shape)?;
+    for word in said.input.iter().chain(&template.other_input) {
+        input::refuse_scheme(word)?;
+    }
+    let output = place::output(&typed.output, said.overwrite.unwrap_or(false))?;
+    OutputFolder::check(&output)?;
+    let sources = input::sources(&said.input, &template.other_input)?;
+    place::refuse_input_within(&output, &sources)?;
+    let files = ship::shipped(&said.files)?;
+    let key = template.key.unwrap_or_else(|| said.format.key_rule());
+    let partitioner = partitioner(template.shape, said.reduces, &sources, &key, settings)?;
+    let split_size = said.split_size.unwrap_or(settings.job.split_size);
+    Ok(Resolved {
+        splits: input::splits(&sources, said, split_size.0),
+        files: sources.iter().flatten().count() as u64,
+        hints: input::hint(&sources, said).into_iter().collect(),
+        output,
+        job: Job {
+            name: typed.name,
+            map: template.map,
+            combine: template.combine,
+            reduce: template.reduce,
+            partitioner,
+            key,
+            files,
+            setup: said.setup.clone(),
+            env: said.env.clone().into_iter().collect(),
+            limits: limits(said, settings),
+        },
+    })
+}
+
+/// What is done in map, combine and reduce.
+fn template(said: &JobFile) -> Result<Template, Fault> {
+    let Some(name) = &said.builtin else { return Ok(commands(said)) };
+    let template = builtin::resolve(name, &said.options())?;
+    if let Step::Builtin(Builtin::Grep { pattern }) = &template.map {
+        regex::bytes::Regex::new(pattern).map_err(|error| Fault::usage(format!("--pattern: {error}")))?;
+    }
+    if template.key.is_some() && said.format != Format::default() {
+        return Err(Fault::usage(format!("`{name}` has keys of its own: leave out the format of lines")));
+    }
+    Ok(template)
+}
+
+fn commands(said: &JobFile) -> Template {
+    let command = |said: &Option<String>| said.clone().map(Step::Command);
+    Template {
+        map: command(&said.map).unwrap_or(Step::Identity),
+        combine: command(&said.combine),
+        reduce: command(&said.reduce).unwrap_or(Step::Identity),
+        key: None,
+        shape: if said.reduces == Some(0) { Shape::MapOnly } else { Shape::Hashed },
+        other_input: Vec::new(),
+    }
+}
+
+/// A built-in job's own number of reduces is no matter of choice.
+fn check_reduces(said: &JobFile, shape: Shape) -> Result<(), Fault> {
+    let (Some(name), Some(reduces)) = (&said.builtin, said.reduces) else { return Ok(()) };
+    let expected = match (shape, reduces) {
+        (Shape::MapOnly, 1..) => "none",
+        (Shape::OneReduce, 0 | 2..) => "exactly one",
+        (Shape::Hashed | Shape::Ranged, 0) => "at least one",
+        (Shape::MapOnly, 0) | (Shape::OneReduce, 1) | (Shape::Hashed | Shape::Ranged, 1..) => return Ok(()),
+    };
+    Err(Fault::usage(format!("`{name}` with {reduces} reduces: it has {expected}")))
+}
+
+fn partitioner(
+    shape: Shape,
+    said: Option<u32>,
+    sources: &[Vec<InputFile>],
+    key: &KeyRule,
+    settings: &Settings,
+) -> anyhow::Result<Option<Partitioner>> {
+    let bytes = Bytes(sources.iter().flatten().map(|file| file.bytes).sum());
+    let reduces = said.unwrap_or_else(|| settings.job.reduces(bytes));
+    Ok(match shape {
+        Shape::MapOnly => None,
+        Shape::OneReduce => Some(Partitioner::Hash(1)),
+        Shape::Hashed => Some(Partitioner::Hash(reduces)),
+        Shape::Ranged if reduces == 1 => Some(Partitioner::Range(Vec::new())),
+        Shape::Ranged => {
+            let wanted = (SAMPLES_PER_REDUCE.saturating_mul(reduces as usize)).min(SAMPLES_MAX);
+            let samples = sample_keys(sources, key, wanted).context("sampling the input")?;
+            Some(Partitioner::Range(cuts(samples, reduces)))
+        }
+    })
+}
+
+fn limits(said: &JobFile, settings: &Settings) -> Limits {
+    Limits {
+        attempts_max: said.limits.attempts_max.unwrap_or(settings.job.attempts_max),
+        silence_max: said.timeout.or(settings.job.silence_max).map(|span| span.0),
+        sort_memory: said.limits.sort_memory.or(settings.worker.sort_memory),
+        stderr_max: said.limits.stderr_max.unwrap_or(settings.job.stderr_max),
+    }
+}

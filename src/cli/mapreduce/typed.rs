@@ -1,0 +1,126 @@
+//! What was said about a job, on the command line and in a job file, as one description.
+
+use std::path::Path;
+
+use super::args::Args;
+use crate::error::Fault;
+use crate::job::builtin;
+use crate::job::builtin::BUILTINS;
+use crate::job::file::{JobFile, LimitsTyped};
+use crate::job::format::Format;
+
+/// A job in its standard form, checked as far as that goes without looking at its files.
+#[derive(Debug, PartialEq)]
+pub struct Typed {
+    /// What was said of it. There is at least one input.
+    pub job: JobFile,
+    /// The output, as typed.
+    pub output: String,
+    /// The job's name for people.
+    pub name: String,
+}
+
+/// Puts the flags over the job file, if there is one.
+///
+/// # Errors
+/// A [`Fault`] of kind usage: a word too few, a file that is no job, things that contradict each other.
+pub fn typed(args: Args) -> Result<Typed, Fault> {
+    let mut words = args.words.clone();
+    let is_command = args.map.is_some() || args.reduce.is_some();
+    let file = match args.map.is_some() || words.is_empty() || (is_command && !is_job_file(&words[0], &args)) {
+        true if is_command => JobFile::default(),
+        true => return Err(no_job("a job is expected")),
+        false => named(&words.remove(0))?,
+    };
+    let mut job = flags(args).over(file);
+    job.check()?;
+    if job.builtin.is_none() && job.map.is_none() && job.reduce.is_none() {
+        return Err(Fault::usage("the job has neither `map` nor `reduce` nor `builtin`: one of them is expected"));
+    }
+    let output = assign(&mut job, words)?;
+    let name = job.name.clone().unwrap_or_else(|| name_of(&job));
+    Ok(Typed { job, output, name })
+}
+
+/// Whether the first word can only be a job file although there is a command: with --reduce alone, which lies over the
+/// file's. With --map the job is left out, so that any file can be input.
+fn is_job_file(word: &str, args: &Args) -> bool {
+    args.map.is_none() && word.ends_with(".toml")
+}
+
+/// The job of the first word.
+fn named(word: &str) -> Result<JobFile, Fault> {
+    if BUILTINS.iter().any(|listed| listed.name == word) {
+        return Ok(JobFile { builtin: Some(word.to_owned()), name: Some(word.to_owned()), ..JobFile::default() });
+    }
+    if !word.ends_with(".toml") && !word.contains('/') {
+        // Names the nearest one.
+        let fault = builtin::find(word).err();
+        return Err(no_job(&fault.map(|fault| fault.text).unwrap_or_default()));
+    }
+    let path = Path::new(word);
+    if path.is_dir() {
+        return Err(no_job(&format!("`{word}` is a folder, no job")));
+    }
+    let text = fs_err::read_to_string(path).map_err(|error| no_job(&format!("no job file: {error}")))?;
+    let job = JobFile::parse(&text, path)?;
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    Ok(JobFile { name: job.name.clone().or(stem), ..job })
+}
+
+fn no_job(what: &str) -> Fault {
+    Fault::usage(format!(
+        "{what}; runner mapreduce JOB IN... OUT takes a built-in job (--list) or a job file, or --map CMD instead"
+    ))
+}
+
+/// What the flags say, in the form of a job file.
+fn flags(args: Args) -> JobFile {
+    JobFile {
+        name: args.name,
+        pattern: args.pattern,
+        count: args.count,
+        with: args.with,
+        map: args.map,
+        combine: args.combine,
+        reduce: args.reduce,
+        reduces: args.reduces,
+        split_size: args.split_size,
+        files: args.files,
+        setup: args.setup,
+        env: args.env.into_iter().collect(),
+        timeout: args.timeout,
+        overwrite: args.overwrite.then_some(true),
+        combine_files: args.combine_files.then_some(true),
+        format: Format {
+            separator: args.separator,
+            key_fields: args.key_fields,
+            whole_line: args.whole_line.then_some(true),
+        },
+        limits: LimitsTyped { attempts_max: args.attempts, stderr_max: None, sort_memory: args.sort_memory },
+        ..JobFile::default()
+    }
+}
+
+/// Shares the words behind the job out to input and output; the output is returned.
+fn assign(job: &mut JobFile, mut words: Vec<String>) -> Result<String, Fault> {
+    let only_input_is_missing = words.len() == 1 && job.input.is_empty() && job.output.is_some();
+    let output = if only_input_is_missing { None } else { words.pop() };
+    if !words.is_empty() {
+        job.input = words;
+    }
+    let output = output.or_else(|| job.output.take());
+    match output {
+        _ if job.input.is_empty() => Err(Fault::usage("an input is expected before the output: JOB IN... OUT")),
+        Some(output) => Ok(output),
+        None => Err(Fault::usage("an output is expected behind the input: JOB IN... OUT")),
+    }
+}
+
+/// The program that is run, where nobody named the job.
+fn name_of(job: &JobFile) -> String {
+    let command = job.map.as_ref().or(job.reduce.as_ref());
+    let program = command.and_then(|command| command.split_whitespace().next());
+    let name = program.and_then(|program| Path::new(program).file_name());
+    name.map_or_else(|| "mapreduce".to_owned(), |name| name.to_string_lossy().into_owned())
+}

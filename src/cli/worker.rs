@@ -1,0 +1,66 @@
+//! The hidden commands by which a driver runs a worker: `runner worker serve`, `attach`, `supervise` and `hash`.
+//!
+//! They look at no settings and no environment of the user: a worker's machine is not the user's desk.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::{build, output};
+use crate::units::Span;
+use crate::worker::{attach, serve, supervise};
+
+/// What a driver asks of our binary on a worker.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Serve a job in this folder until it ends
+    Serve {
+        /// How long to stay without a driver
+        #[arg(long, value_name = "SECONDS", default_value_t = 7200)]
+        grace: u64,
+        /// The folder of the job
+        folder: PathBuf,
+    },
+    /// Join the standard streams to the worker of this folder
+    Attach {
+        /// Start the worker if there is none
+        #[arg(long)]
+        start: bool,
+        /// How long it stays without a driver
+        #[arg(long, value_name = "SECONDS", default_value_t = 7200)]
+        grace: u64,
+        /// The folder of the job
+        folder: PathBuf,
+    },
+    /// Run a command so that nothing of it survives
+    Supervise {
+        /// For `sh -c`
+        #[arg(last = true)]
+        command: String,
+    },
+    /// Print the hash of this binary
+    Hash,
+}
+
+/// Does it.
+///
+/// # Errors
+/// Those of the command; the driver shows them.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve { grace, folder } => serve::run(&folder, &build::id()?, Duration::from_secs(grace)),
+        Command::Attach { start: true, grace, folder } => {
+            attach::run(&folder, attach::Start::IfNone(Span::seconds(grace)))
+        }
+        Command::Attach { start: false, grace: _, folder } => attach::run(&folder, attach::Start::No),
+        Command::Supervise { command } => {
+            let lifeline = supervise::inherited_lifeline().context("this command is for the worker to call")?;
+            supervise::run(&command, lifeline)
+        }
+        Command::Hash => {
+            let hash = build::hash()?;
+            output::print(|out| writeln!(out, "{hash}"))
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The far side of the links: machines that run attempts, and the faults that strike them.
+
+use runner::facts::{Cause, Failure, Work};
+use runner::ids::{AttemptId, Stage, WorkerId};
+use runner::scheduler::Event;
+
+use super::{Happening, World};
+use crate::machine::{Machine, Power, Reads, Waiting};
+use crate::plan::{Nature, Program};
+
+/// The machines' side.
+impl World {
+    pub(super) fn join(&mut self, index: usize) {
+        let host = format!("node{index}");
+        let plan = self.plan.hosts[index];
+        if plan.nature == Nature::Refused {
+            return self.tell_all(Event::WorkerRefused { host, reason: "connection refused".to_owned() });
+        }
+        let worker = WorkerId(u32::try_from(self.machines.len()).expect("a fleet of less than 2^32"));
+        self.machines.insert(worker, Machine::new(worker, host.clone(), plan));
+        self.tell_all(Event::WorkerJoined { worker, host, slots: plan.slots });
+    }
+
+    /// A message of a worker goes out.
+    fn send_from(&mut self, worker: WorkerId, event: Event) {
+        if self.machines[&worker].state != Power::On {
+            return;
+        }
+        if self.fault(self.plan.cut) {
+            return self.lose(worker, Power::Cut);
+        }
+        self.send(event);
+    }
+
+    pub(super) fn send(&mut self, event: Event) {
+        let delay = self.random.between(0, self.plan.latency_max);
+        if self.random.chance(self.plan.doubled) {
+            let later = self.random.between(0, 5 * self.plan.latency_max);
+            self.after(later, Happening::Tell(event.clone()));
+        }
+        self.after(delay, Happening::Tell(event));
+    }
+
+    pub(super) fn arrive(&mut self, attempt: AttemptId, worker: WorkerId) {
+        let machine = self.machines.get_mut(&worker).expect("attempts are sent to workers that joined");
+        if machine.state == Power::Off {
+            return;
+        }
+        machine.waiting.push(Waiting { attempt, input: None });
+        let delay = self.random.between(0, 500);
+        self.after(delay, Happening::Fetch(attempt, worker));
+    }
+
+    pub(super) fn kill(&mut self, attempt: AttemptId, worker: WorkerId) {
+        self.machines.get_mut(&worker).expect("it joined").forget(attempt);
+        self.fill_slots(worker);
+    }
+
+    pub(super) fn fetch(&mut self, attempt: AttemptId, worker: WorkerId) {
+        let machine = &self.machines[&worker];
+        let waits = machine.waiting.iter().any(|waiting| waiting.attempt == attempt && waiting.input.is_none());
+        if machine.state == Power::Off || !waits {
+            return;
+        }
+        let input = match attempt.task.stage {
+            Stage::Map => Ok(Reads::default()),
+            Stage::Reduce => match self.segments.read(self.plan.maps.len(), machine.plan.nature) {
+                Some(input) => input,
+                None => return,
+            },
+        };
+        let machine = self.machines.get_mut(&worker).expect("it joined");
+        match input {
+            Ok(reads) => {
+                for waiting in machine.waiting.iter_mut().filter(|waiting| waiting.attempt == attempt) {
+                    waiting.input = Some(reads.clone());
+                }
+                self.fill_slots(worker);
+            }
+            Err(source) => {
+                machine.forget(attempt);
+                let failure = Failure::of(Cause::Fetch { source, text: "no such segment".to_owned() });
+                self.send_from(worker, Event::AttemptFailed { attempt, worker, failure });
+            }
+        }
+    }
+
+    fn fill_slots(&mut self, worker: WorkerId) {
+        let slowness = self.machines[&worker].plan.slowness;
+        while let Some(attempt) = self.machines.get_mut(&worker).expect("it joined").take_slot() {
+            let time = self.random.between(1, 20) * 1000 * slowness;
+            self.after(time, Happening::End(attempt, worker));
+            self.send_from(worker, Event::AttemptStarted { attempt, worker });
+        }
+    }
+
+    pub(super) fn attempt_ends(&mut self, attempt: AttemptId, worker: WorkerId) {
+        let machine = self.machines.get_mut(&worker).expect("it joined");
+        let Some(reads) = machine.running.remove(&attempt) else { return };
+        if machine.state == Power::Off {
+            return;
+        }
+        let is_map = attempt.task.stage == Stage::Map;
+        if is_map && attempt.task.index < self.plan.deadly {
+            return self.lose(worker, Power::Off);
+        }
+        let event = match self.failure(attempt, worker) {
+            Some(cause) => Event::AttemptFailed { attempt, worker, failure: Failure::of(cause) },
+            None => self.finish(attempt, worker, reads),
+        };
+        self.send_from(worker, event);
+        self.fill_slots(worker);
+    }
+
+    fn failure(&mut self, attempt: AttemptId, worker: WorkerId) -> Option<Cause> {
+        let step = attempt.task.stage.name().to_owned();
+        let cursed = attempt.task.stage == Stage::Map && attempt.task.index < self.plan.cursed;
+        match self.machines[&worker].plan.nature {
+            Nature::Full => Some(Cause::DiskFull { text: "/scratch".to_owned() }),
+            Nature::Broken => Some(Cause::Exit { step, code: 127 }),
+            Nature::Sound | Nature::Deaf | Nature::Refused => {
+                (cursed || self.fault(self.plan.flaky)).then_some(Cause::Signal { step, signal: 11 })
+            }
+        }
+    }
+
+    fn finish(&mut self, attempt: AttemptId, worker: WorkerId, reads: Reads) -> Event {
+        let hash = match self.plan.program {
+            Program::Deterministic => u64::from(attempt.task.index) + 1,
+            Program::Random => self.random.next(),
+        };
+        let machine = self.machines.get_mut(&worker).expect("it joined");
+        machine.outputs.insert(attempt, (hash, reads));
+        Event::AttemptFinished { attempt, worker, work: Work { hash, ..Work::default() } }
+    }
+}
+
+/// Faults that strike whole workers.
+impl World {
+    pub(super) fn strike(&mut self) {
+        let on = self.machines.values().filter(|machine| machine.state == Power::On).map(|machine| machine.id);
+        let on: Vec<WorkerId> = on.collect();
+        let Some(worker) = self.random.pick(&on) else { return };
+        match self.random.between(0, 3) {
+            0 => self.lose(worker, Power::Off),
+            1 => self.lose(worker, Power::Cut),
+            _ => {
+                self.tell_all(Event::WorkerSuspect(worker));
+                let time = self.random.between(1, 100) * 1000;
+                self.after(time, Happening::Decide(worker));
+            }
+        }
+    }
+
+    pub(super) fn decide_silent(&mut self, worker: WorkerId) {
+        match self.random.chance(700) {
+            true => self.tell_all(Event::WorkerBack(worker)),
+            false => self.lose(worker, Power::Off),
+        }
+    }
+
+    /// A worker dies, or its link does. The driver learns it later; the host may come back as another worker.
+    fn lose(&mut self, worker: WorkerId, state: Power) {
+        let machine = self.machines.get_mut(&worker).expect("it joined");
+        machine.state = state;
+        for (attempt, held_by, _) in self.segments.published.values() {
+            if *held_by == worker {
+                self.segments.unreadable.insert(attempt.task, *attempt);
+            }
+        }
+        let time = self.random.between(1, 50) * 1000;
+        let reason = "no answer".to_owned();
+        self.after(time, Happening::Tell(Event::WorkerLost { worker, reason }));
+        if self.random.chance(300) {
+            let index = self.machines[&worker].name["node".len()..].parse().expect("names are made in `join`");
+            self.after(time / 2, Happening::Join(index));
+        }
+    }
+}
