@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::collect::{Collector, PartPlace};
 use super::host::Note;
+use super::opening::Opening;
 use super::output::OutputFolder;
 use super::state::JobFolder;
 use crate::clock;
@@ -79,6 +80,7 @@ impl Host {
 /// What the engine has in its hands.
 #[derive(Default)]
 pub struct Desk {
+    opening: Opening,
     /// What finished attempts did, until they are committed.
     finished: HashMap<AttemptId, Work>,
     /// Every segment that was published, in order.
@@ -190,7 +192,8 @@ impl Engine {
     /// Lets the scheduler react and decide, and does what it says.
     fn step(&mut self, events: Vec<Event>) -> anyhow::Result<()> {
         let now = clock::now();
-        for event in events {
+        let settled = self.hosts.iter().all(|host| !host.pending);
+        for event in self.desk.opening.pass(now, settled, events) {
             self.scheduler.handle(now, event);
         }
         let mut actions = Vec::new();

@@ -10,6 +10,7 @@ mod collect;
 mod engine;
 mod feed;
 mod host;
+mod opening;
 mod output;
 mod pack;
 mod run;
