@@ -62,11 +62,23 @@ fn what_waits_behind_others_moves_to_a_free_slot() {
 fn a_task_avoids_hosts_that_failed_it_until_none_is_left() {
     check(
         "job 1 0",
-        "join a 1; join b 1   -> start map-0.0 w0
+        "join a 1; join b 1; complete -> start map-0.0 w0
          fail map-0.0 w0 exit -> retry map-0 3; start map-0.1 w1
          fail map-0.1 w1 exit -> retry map-0 2; start map-0.2 w0
          fail map-0.2 w0 exit -> retry map-0 1; start map-0.3 w0
          fail map-0.3 w0 exit -> give up map-0; end failed; conclude failed",
+    );
+}
+
+#[test]
+fn a_task_that_failed_waits_for_the_hosts_that_may_still_join() {
+    check(
+        "job 1 0",
+        "join a 1              -> start map-0.0 w0
+         fail map-0.0 w0 disk  -> retry map-0 3
+         join b 1              -> start map-0.1 w1
+         fail map-0.1 w1 exit  -> retry map-0 2
+         complete              -> start map-0.2 w0",
     );
 }
 
@@ -163,7 +175,7 @@ fn a_segment_is_made_again_after_reports_from_two_hosts() {
 fn a_lone_host_that_cannot_read_its_segment_makes_it_again() {
     check(
         "job 1 1; ahead 0",
-        "join a 1                         -> start map-0.0 w0
+        "join a 1; complete -> start map-0.0 w0
          finish map-0.0 w0                -> publish map-0.0 w0; finished map; start reduce-0.0 w0
          fail reduce-0.0 w0 fetch map-0.0 -> retry reduce-0 4; start reduce-0.1 w0
          fail reduce-0.1 w0 fetch map-0.0 -> retry reduce-0 4; output lost map-0.0; withdraw map-0; start map-0.1 w0",
@@ -278,7 +290,7 @@ fn a_task_that_takes_workers_down_fails_the_job() {
 fn losses_count_only_in_a_row() {
     check(
         "job 1 0",
-        "join a 1; join b 1; join c 1; join d 1 -> start map-0.0 w0
+        "join a 1; join b 1; join c 1; join d 1; complete -> start map-0.0 w0
          start map-0.0 w0; lose w0 -> lost w0; drop map-0.0 worker lost; start map-0.1 w1
          start map-0.1 w1; lose w1 -> lost w1; drop map-0.1 worker lost; start map-0.2 w2
          fail map-0.2 w2 exit      -> retry map-0 3; start map-0.3 w3
@@ -299,7 +311,7 @@ fn losses_count_only_in_a_row() {
 fn a_commit_that_failed_does_not_hold_maps_to_what_they_wrote() {
     check(
         "job 1 2; ahead 0",
-        "join a 1; join b 2    -> start map-0.0 w0
+        "join a 1; join b 2; complete -> start map-0.0 w0
          finish map-0.0 w0 77  -> publish map-0.0 w0; finished map; start reduce-0.0 w0; start reduce-1.0 w1
          finish reduce-1.0 w1  -> commit reduce-1.0 w1
          uncommit reduce-1.0   -> retry reduce-1 4

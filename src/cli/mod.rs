@@ -73,7 +73,7 @@ struct Shared {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Mapreduce(mapreduce::Args),
+    Mapreduce(Box<mapreduce::Args>),
     /// List the jobs that were started on this machine
     Jobs,
     /// Show what the attempts of a job said on stderr
@@ -120,7 +120,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     raise_file_limit();
     match cli.command {
         Command::Worker(command) => worker::run(command),
-        Command::Mapreduce(args) => mapreduce::run(args, &Context::resolve(&cli.shared)?),
+        Command::Mapreduce(args) => mapreduce::run(*args, &Context::resolve(&cli.shared)?),
         Command::Jobs => jobs::run(&Context::resolve(&cli.shared)?),
         Command::Logs(args) => logs::run(&args, &Context::resolve(&cli.shared)?),
         Command::Workers(command) => run_workers(&command, &Context::resolve(&cli.shared)?),

@@ -187,7 +187,7 @@ impl Scheduler {
     }
 
     /// The hosts that the task must not go to: those that failed it, or could not read a segment which is still the
-    /// one to read; unless no other is usable.
+    /// one to read; unless no other is usable or may still join.
     fn shunned(&self, task: TaskId) -> Vec<HostId> {
         let Some(trouble) = &self.tasks.get(task).trouble else { return Vec::new() };
         let mut shunned = trouble.avoids.clone();
@@ -198,6 +198,7 @@ impl Scheduler {
             }
         }
         let usable = shunned.iter().filter(|host| self.fleet.host(**host).is_usable()).count();
-        if usable < self.fleet.counts.usable as usize { shunned } else { Vec::new() }
+        let another = self.hiring == Hiring::Open || usable < self.fleet.counts.usable as usize;
+        if another { shunned } else { Vec::new() }
     }
 }

@@ -11,13 +11,16 @@ use super::error::ConnectError;
 /// for jump hosts.
 pub(super) fn classify(log: &str, jump: &str, host: &Resolved) -> ConnectError {
     let error = of_log(log, host);
-    let Some(via) = host.proxy_jump.as_deref() else { return error };
+    let via = match (&host.proxy_jump, &host.proxy_command) {
+        (Some(jumps), _) => jumps.split(',').next().unwrap_or(jumps),
+        (None, Some(_)) => "ProxyCommand",
+        (None, None) => return error,
+    };
     match (error, of_forwarding(jump, host)) {
         // With a jump host in between, ssh only sees that its pipe closes; the reason is what the other one wrote.
         (ConnectError::Dropped { .. }, Some(error)) => error,
         (ConnectError::Dropped { .. }, None) if spoken(jump).next().is_some() => {
-            let name = via.split(',').next().unwrap_or(via).to_owned();
-            ConnectError::Jump { error: Box::new(of_log(jump, &host.as_jump(&name))), name }
+            ConnectError::Jump { error: Box::new(of_log(jump, &host.as_jump(via))), name: via.to_owned() }
         }
         (error, _) => error,
     }
@@ -236,6 +239,9 @@ mod tests {
             other("the jump host does not forward: administratively prohibited: open failed"),
         );
         check("Host key verification failed.\n", "", via, ConnectError::HostKeyUnknown);
+        let host = Resolved { proxy_command: Some("gate %h".into()), ..Resolved::default() };
+        let error = classify(closed, "sh: 1: exec: gate: not found\n", &host);
+        assert_eq!(error.to_string(), "at its ProxyCommand: sh: 1: exec: gate: not found");
     }
 
     #[test]

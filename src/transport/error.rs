@@ -62,9 +62,9 @@ pub enum ConnectError {
     #[error("sshd gives no session on the connection (MaxSessions)")]
     SessionRefused,
     /// The trouble is with a jump host on the way.
-    #[error("at jump host `{name}`: {error}")]
+    #[error("at {}: {error}", jump(.name))]
     Jump {
-        /// The jump host, as the configuration has it.
+        /// The jump host as the configuration has it; `ProxyCommand` where a command makes the connection.
         name: String,
         /// What is wrong there.
         error: Box<ConnectError>,
@@ -231,6 +231,10 @@ impl ConnectError {
     pub(super) fn here(error: impl std::fmt::Display) -> Self {
         ConnectError::Here { text: error.to_string() }
     }
+}
+
+fn jump(name: &str) -> String {
+    if name == "ProxyCommand" { "its ProxyCommand".to_owned() } else { format!("jump host {name}") }
 }
 
 fn at(place: &Option<String>) -> String {

@@ -23,7 +23,7 @@ pub struct Executed {
     pub code: i32,
     /// What it said; at most 64 MiB, with a note where it was cut.
     pub stdout: Vec<u8>,
-    /// The end of what it said on stderr.
+    /// What it said on stderr; of more than 64 KiB the end.
     pub stderr: String,
 }
 
@@ -63,6 +63,8 @@ async fn collect(stream: &mut Reader) -> Result<(Vec<u8>, i32), ConnectError> {
     loop {
         match stream.read_buf(&mut bytes).await {
             Ok(0) => break,
+            // A process that it left in the background may hold the stream open for ever.
+            Ok(_) if end_of(&bytes).is_some() => break,
             Ok(_) => {}
             Err(error) => return Err(ConnectError::Lost { text: error.to_string() }),
         }
@@ -72,9 +74,7 @@ async fn collect(stream: &mut Reader) -> Result<(Vec<u8>, i32), ConnectError> {
         }
     }
     let lost = || ConnectError::Lost { text: "the command's end was not seen".into() };
-    let at = memmem::rfind(&bytes, MARKER).ok_or_else(lost)?;
-    let end = String::from_utf8_lossy(&bytes[at + MARKER.len()..]).into_owned();
-    let code = end.trim().strip_prefix("code=").and_then(|code| code.parse().ok()).ok_or_else(lost)?;
+    let (at, code) = end_of(&bytes).ok_or_else(lost)?;
     bytes.truncate(at);
     if left_out > 0 {
         let note = format!("\n[{left_out} bytes left out]\n");
@@ -82,6 +82,16 @@ async fn collect(stream: &mut Reader) -> Result<(Vec<u8>, i32), ConnectError> {
         bytes.splice(place..place, note.into_bytes());
     }
     Ok((bytes, code))
+}
+
+/// Where the marker stands behind which the code is, and the code.
+fn end_of(bytes: &[u8]) -> Option<(usize, i32)> {
+    /// Longer than marker, word and number.
+    const END_BYTES_MAX: usize = 64;
+    let from = bytes.len().saturating_sub(END_BYTES_MAX);
+    let at = from + memmem::rfind(&bytes[from..], MARKER)?;
+    let end = std::str::from_utf8(&bytes[at + MARKER.len()..]).ok()?;
+    Some((at, end.strip_prefix("code=")?.strip_suffix('\n')?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -97,6 +107,7 @@ mod tests {
         };
         check("echo a; printf b; echo c >&2", 0, "a\nb", "c").await;
         check("exit 3", 3, "", "").await;
+        check("sleep 30 & echo started", 0, "started\n", "").await;
         check("no-such-command", 127, "", "not found").await;
         check("kill -9 $$", 137, "", "").await;
         check("cat; echo 'it'\"'\"'s $HOME' | tr -d '\\n'", 0, "it's $HOME", "").await;

@@ -25,7 +25,7 @@ use crate::units::Bytes;
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// What a worker sees of our environment: what a login would give it, so that a job runs here as it would there.
-const ENVIRONMENT: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
+const ENVIRONMENT: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR"];
 
 /// This machine as a worker.
 #[derive(Debug)]

@@ -87,7 +87,8 @@ fn command(login: &Login<'_>, folder: &Path, log: &Path, jump: &Path) -> Result<
     let strict = format!("StrictHostKeyChecking={}", login.resolved.strictness());
     let mut command = Command::new("ssh");
     command.arg("-F").arg(login.config).arg("-E").arg(log).arg("-S").arg(folder.join("master"));
-    command.args(["-M", "-f", "-N", "-o", PERSIST, "-o", &strict]);
+    // Without -v, ssh throws away what jump hosts say as soon as there is ControlPersist (sshconnect.c).
+    command.args(["-v", "-M", "-f", "-N", "-o", PERSIST, "-o", &strict]);
     if let Some(ciphers) = login.ciphers {
         command.args(["-o", &format!("Ciphers={ciphers}")]);
     }

@@ -163,7 +163,7 @@ impl Transport {
                 master.close().await;
                 probed.map(|probed| Machine { sshd, ..probed.machine })
             }
-            Place::ThisMachine => Ok(local::machine(std::env::temp_dir())),
+            Place::ThisMachine => Ok(local::machine(scratch_parent(host).to_owned())),
         }
     }
 
@@ -180,12 +180,16 @@ impl Transport {
             let control = self.login(host, &resolved, Role::Control).await?;
             let site = Site::Remote(Arc::clone(&control.session));
             let probed = probe(&site, build, host.scratch.as_deref(), Purpose::Job).await?;
-            if !probed.cached {
-                self.binaries.install(&site, build, &probed).await?;
-            }
             Ok((control, probed))
         };
-        let ((control, probed), bulk) = tokio::try_join!(prepare, self.login(host, &resolved, Role::Bulk))?;
+        let ((control, probed), mut bulk) = tokio::try_join!(prepare, self.login(host, &resolved, Role::Bulk))?;
+        if !probed.cached {
+            self.binaries.install(&Site::Remote(Arc::clone(&control.session)), build, &probed).await?;
+            // Over a slow line that may have taken longer than a connection idles.
+            if bulk.session.check().await.is_err() {
+                bulk = self.login(host, &resolved, Role::Bulk).await?;
+            }
+        }
         Ok(SshLink {
             machine: Machine { sshd: control.sshd.clone(), ..probed.machine.clone() },
             control,
@@ -279,8 +283,11 @@ fn job_folder(scratch: &Path, job: &JobId, worker: WorkerId) -> PathBuf {
 
 /// Where this machine's job folders lie: by the same rule as on other hosts.
 fn local_root(host: &HostSpec) -> PathBuf {
-    let parent = host.scratch.as_deref().unwrap_or(Path::new("/var/tmp"));
-    parent.join(format!("runner-{}", rustix::process::getuid().as_raw()))
+    scratch_parent(host).join(format!("runner-{}", rustix::process::getuid().as_raw()))
+}
+
+fn scratch_parent(host: &HostSpec) -> &Path {
+    host.scratch.as_deref().unwrap_or(Path::new("/var/tmp"))
 }
 
 /// 0.25 s, doubled each time, half of it by chance, so that those who were dropped together do not meet again.

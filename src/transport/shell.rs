@@ -6,12 +6,13 @@
 
 use std::io::Cursor;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use memchr::memmem;
 use openssh::Session;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::error::ConnectError;
@@ -26,7 +27,7 @@ pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 const NOISE_BYTES_MAX: usize = 1 << 20;
 
 /// How much of stderr is kept: its end tells why.
-const STDERR_BYTES_MAX: usize = 8 << 10;
+const STDERR_BYTES_MAX: usize = 64 << 10;
 
 /// How long a login shell may take until it runs what it was asked for; homes over a network can be slow.
 const SHELL_TIME_MAX: Duration = Duration::from_secs(30);
@@ -102,33 +103,39 @@ impl Site {
 
 /// The end of a stream, collected in the background.
 #[derive(Debug)]
-pub(super) struct Tail(tokio::task::JoinHandle<Vec<u8>>);
+pub(super) struct Tail {
+    text: Arc<Mutex<Vec<u8>>>,
+    reading: JoinHandle<()>,
+}
 
 impl Tail {
     fn of(mut stream: Reader) -> Self {
-        Tail(tokio::spawn(async move {
-            let mut tail = Vec::new();
-            while stream.read_buf(&mut tail).await.is_ok_and(|length| length > 0) {
-                let surplus = tail.len().saturating_sub(STDERR_BYTES_MAX);
-                tail.drain(..surplus);
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&text);
+        let reading = tokio::spawn(async move {
+            let mut piece = Vec::with_capacity(4 << 10);
+            while stream.read_buf(&mut piece).await.is_ok_and(|length| length > 0) {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.append(&mut piece);
+                let surplus = kept.len().saturating_sub(STDERR_BYTES_MAX);
+                kept.drain(..surplus);
             }
-            tail
-        }))
+        });
+        Tail { text, reading }
     }
 
-    /// What was said last, once the stream has ended; nothing if it does not end soon.
+    /// What was said last: all of it if the stream ends soon, else what there is.
     pub(super) async fn end(mut self) -> String {
-        const TIME_MAX: Duration = Duration::from_secs(2);
-        match timeout(TIME_MAX, &mut self.0).await {
-            Ok(Ok(tail)) => String::from_utf8_lossy(&tail).trim().to_owned(),
-            Ok(Err(_)) | Err(_) => String::new(),
-        }
+        const TIME_MAX: Duration = Duration::from_secs(1);
+        let _whether = timeout(TIME_MAX, &mut self.reading).await;
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&text).trim().to_owned()
     }
 }
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.0.abort();
+        self.reading.abort();
     }
 }
 

@@ -14,9 +14,9 @@ Examples:
   runner mapreduce --map 'tr -s \" \" \"\\n\"' --reduce 'uniq -c' books/ counts
   runner mapreduce --map 'python3 m.py' --file m.py --reduces 0 books/ out
 
-JOB is the name of a built-in job (--list), or a job file: a name that ends in .toml or holds a /.
-It is left out when --map or --reduce is given. Behind a job file that names its input, one word
-is OUT; behind one that names only its output, one word is IN; there may be none if it names both.
+JOB is the name of a built-in job (--list) or a job file, NAME.toml. It is left out when --map or
+--reduce is given. Behind a job file that names its input, one word is OUT; behind one that names
+only its output, one word is IN; there may be none if it names both.
 
 Commands run in `sh -c`. They read lines and write lines `key<TAB>value`, as for Hadoop Streaming:
 a reducer gets its lines sorted by key. OUT gets part-00000 and so on, and _SUCCESS.";

@@ -13,7 +13,7 @@ use crate::input::{InputFile, Split};
 use crate::job::builtin::{self, Shape, Template};
 use crate::job::file::JobFile;
 use crate::job::format::Format;
-use crate::job::{Builtin, Job, Limits, Output, Step};
+use crate::job::{Job, Limits, Output, Step};
 use crate::settings::Settings;
 use crate::shuffle::partition::{Partitioner, cuts};
 use crate::shuffle::record::KeyRule;
@@ -82,9 +82,6 @@ pub fn resolve(typed: Typed, settings: &Settings) -> anyhow::Result<Resolved> {
 fn template(said: &JobFile) -> Result<Template, Fault> {
     let Some(name) = &said.builtin else { return Ok(commands(said)) };
     let template = builtin::resolve(name, &said.options())?;
-    if let Step::Builtin(Builtin::Grep { pattern }) = &template.map {
-        regex::bytes::Regex::new(pattern).map_err(|error| Fault::usage(format!("--pattern: {error}")))?;
-    }
     if template.key.is_some() && said.format != Format::default() {
         return Err(Fault::usage(format!("`{name}` has keys of its own: leave out the format of lines")));
     }

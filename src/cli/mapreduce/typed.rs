@@ -27,10 +27,11 @@ pub struct Typed {
 pub fn typed(args: Args) -> Result<Typed, Fault> {
     let mut words = args.words.clone();
     let is_command = args.map.is_some() || args.reduce.is_some();
-    let file = match args.map.is_some() || words.is_empty() || (is_command && !is_job_file(&words[0], &args)) {
-        true if is_command => JobFile::default(),
-        true => return Err(no_job("a job is expected")),
-        false => named(&words.remove(0))?,
+    let file = match words.first() {
+        // With --map the first word is input, whatever its name; --reduce alone may lie over that of a file.
+        Some(word) if !is_command || (args.map.is_none() && word.ends_with(".toml")) => named(&words.remove(0))?,
+        None if !is_command => return Err(no_job("a job is expected")),
+        Some(_) | None => JobFile::default(),
     };
     let mut job = flags(args).over(file);
     job.check()?;
@@ -42,26 +43,25 @@ pub fn typed(args: Args) -> Result<Typed, Fault> {
     Ok(Typed { job, output, name })
 }
 
-/// Whether the first word can only be a job file although there is a command: with --reduce alone, which lies over the
-/// file's. With --map the job is left out, so that any file can be input.
-fn is_job_file(word: &str, args: &Args) -> bool {
-    args.map.is_none() && word.ends_with(".toml")
-}
-
 /// The job of the first word.
 fn named(word: &str) -> Result<JobFile, Fault> {
+    let path = Path::new(word);
     if BUILTINS.iter().any(|listed| listed.name == word) {
         return Ok(JobFile { builtin: Some(word.to_owned()), name: Some(word.to_owned()), ..JobFile::default() });
     }
-    if !word.ends_with(".toml") && !word.contains('/') {
-        // Names the nearest one.
-        let fault = builtin::find(word).err();
-        return Err(no_job(&fault.map(|fault| fault.text).unwrap_or_default()));
-    }
-    let path = Path::new(word);
     if path.is_dir() {
         return Err(no_job(&format!("`{word}` is a folder, no job")));
     }
+    let is_toml = word.ends_with(".toml");
+    match builtin::find(word) {
+        Err(_) if !is_toml && path.exists() => Err(no_job(&format!("`{word}` is no job file: its name has no .toml"))),
+        // Names the nearest one.
+        Err(fault) if !is_toml && !word.contains('/') => Err(no_job(&fault.text)),
+        Ok(_) | Err(_) => read(path),
+    }
+}
+
+fn read(path: &Path) -> Result<JobFile, Fault> {
     let text = fs_err::read_to_string(path).map_err(|error| no_job(&format!("no job file: {error}")))?;
     let job = JobFile::parse(&text, path)?;
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
@@ -119,8 +119,51 @@ fn assign(job: &mut JobFile, mut words: Vec<String>) -> Result<String, Fault> {
 
 /// The program that is run, where nobody named the job.
 fn name_of(job: &JobFile) -> String {
-    let command = job.map.as_ref().or(job.reduce.as_ref());
-    let program = command.and_then(|command| command.split_whitespace().next());
-    let name = program.and_then(|program| Path::new(program).file_name());
-    name.map_or_else(|| "mapreduce".to_owned(), |name| name.to_string_lossy().into_owned())
+    let command = job.map.as_deref().or(job.reduce.as_deref()).unwrap_or_default();
+    let program = command.split_whitespace().next().unwrap_or_default();
+    let name = program.rsplit('/').next().unwrap_or_default().trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    if name.is_empty() { "mapreduce".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(words: &[&str]) -> Args {
+        Args { words: words.iter().map(|word| (*word).to_owned()).collect(), ..Args::default() }
+    }
+
+    #[test]
+    fn words_are_shared_out() {
+        let check = |file: &str, words: &[&str], input: &[&str], output: &str| {
+            let mut job = toml::from_str::<JobFile>(file).expect(file);
+            let given = assign(&mut job, args(words).words);
+            assert_eq!((given.as_deref(), &job.input[..]), (Ok(output), &args(input).words[..]), "{file} {words:?}");
+        };
+        check("", &["a", "out"], &["a"], "out");
+        check("", &["a", "b", "out"], &["a", "b"], "out");
+        check("input = 'x'", &["out"], &["x"], "out");
+        check("input = 'x'\noutput = 'y'", &["out"], &["x"], "out");
+        check("input = 'x'\noutput = 'y'", &[], &["x"], "y");
+        check("output = 'y'", &["a"], &["a"], "y");
+        check("output = 'y'", &["a", "out"], &["a"], "out");
+        for file in ["", "input = 'x'", "output = 'y'"] {
+            let mut job = toml::from_str::<JobFile>(file).expect(file);
+            assert!(assign(&mut job, Vec::new()).is_err(), "{file}");
+        }
+    }
+
+    #[test]
+    fn with_a_command_the_first_word_is_input() {
+        let check = |map: Option<&str>, reduce: Option<&str>, name: &str| {
+            let (map, reduce) = (map.map(str::to_owned), reduce.map(str::to_owned));
+            let typed = typed(Args { map, reduce, ..args(&["in.toml", "out"]) }).expect("a job");
+            assert_eq!((&typed.job.input[..], &*typed.name), (&args(&["in.toml"]).words[..], name));
+        };
+        check(Some("python3 m.py"), None, "python3");
+        check(Some("/usr/bin/cut -f1"), Some("uniq -c"), "cut");
+        check(Some("cat; true"), None, "cat");
+        check(Some("$(true)"), None, "true");
+        check(Some(": "), None, "mapreduce");
+    }
 }

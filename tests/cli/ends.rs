@@ -1,0 +1,77 @@
+//! How jobs end: in place of an old output, interrupted, without workers. Nothing is left but what should be.
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::{Desk, Outcome, wait_until, whole};
+
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.write("in", "word\n");
+    desk
+}
+
+#[test]
+fn an_old_output_stays_until_the_new_one_is_complete() {
+    let desk = desk();
+    desk.write("out/old", "precious");
+    let failed = desk.run(&["-q", "mapreduce", "--overwrite", "--attempts", "1", "--map", "exit 1", "in", "out"]);
+    assert_eq!(failed.code, Some(1));
+    assert_eq!(fs_err::read(desk.path("out/old")).expect("is still there"), b"precious");
+    assert_eq!(desk.run(&["-q", "mapreduce", "--overwrite", "wordcount", "in", "out"]).code, Some(0));
+    assert_eq!(whole(&desk.parts("out")), b"word\t1\n");
+    assert_eq!(desk.names(), ["in", "out", "workers.txt"]);
+}
+
+/// Interrupts a job while its only task runs.
+fn check_signal(signal: Signal, code: i32) {
+    let desk = desk();
+    let started = desk.path("started");
+    let map = format!("touch '{}'; setsid sleep 1000", started.display());
+    let child = desk.command(&["mapreduce", "--map", &map, "in", "out"]).spawn().expect("runner starts");
+    wait_until("the task runs", || started.exists());
+    kill_process(Pid::from_child(&child), signal).expect("is there");
+    let outcome = Outcome::wait(child);
+    assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("interrupted"), "{}", outcome.stderr);
+    assert_eq!(desk.names(), ["in", "started", "workers.txt"]);
+    desk.wait_until_clean();
+    assert_eq!(desk.only_job()["state"], "interrupted");
+}
+
+#[test]
+fn ctrl_c() {
+    check_signal(Signal::INT, 130);
+}
+
+#[test]
+fn sigterm() {
+    check_signal(Signal::TERM, 143);
+}
+
+#[test]
+fn no_worker() {
+    let desk = desk();
+    // Port 1 of this machine: nobody listens there.
+    let outcome = desk.run(&["--workers", "127.0.0.1:1", "mapreduce", "wordcount", "in", "out"]);
+    assert_eq!(outcome.code, Some(5), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("127.0.0.1:1"), "{}", outcome.stderr);
+    assert_eq!(desk.names(), ["in", "workers.txt"]);
+    desk.wait_until_clean();
+}
+
+#[test]
+fn the_workers_that_answer_do_the_job() {
+    let desk = desk();
+    desk.workers("127.0.0.1:1\n:");
+    let outcome = desk.run(&["mapreduce", "wordcount", "in", "out"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("127.0.0.1:1"), "{}", outcome.stderr);
+    assert_eq!(whole(&desk.parts("out")), b"word\t1\n");
+}
+
+#[test]
+fn a_job_leaves_nothing_on_its_workers() {
+    let desk = desk();
+    desk.job(&["wordcount", "in"]);
+    desk.wait_until_clean();
+}

@@ -1,0 +1,11 @@
+//! Whole runs of the binary on this machine: what is typed, what comes out, and what is left behind.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod builtins;
+mod bytes;
+mod commands;
+mod ends;
+mod refusals;
+mod shown;

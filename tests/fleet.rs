@@ -1,0 +1,245 @@
+//! Whole jobs over real ssh hosts: the same bytes as on this machine, whatever happens to the hosts, and nothing left.
+
+mod common;
+mod testbed;
+
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+
+use common::{Desk, Outcome, Parts};
+use testbed::Testbed;
+
+const HOSTS: usize = 5;
+
+/// A desk from which the hosts of a testbed are reached.
+struct Fleet {
+    bed: std::sync::Arc<Testbed>,
+    desk: Desk,
+}
+
+/// Runs a test with a fleet, and checks that it leaves nothing on any host.
+fn with_fleet(test: impl FnOnce(&Fleet)) {
+    let Some(bed) = testbed::shared("fleet", HOSTS) else { return };
+    let fleet = Fleet { bed, desk: Desk::new() };
+    test(&fleet);
+    fleet.desk.wait_until_clean();
+}
+
+impl Fleet {
+    /// `runner` with these workers.
+    fn args<'a>(&self, workers: &'a str, config: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+        [&["--workers", workers, "--ssh-config", config][..], args].concat()
+    }
+
+    fn config(&self) -> String {
+        self.bed.ssh_config().display().to_string()
+    }
+
+    fn run(&self, workers: &str, args: &[&str]) -> Outcome {
+        let config = self.config();
+        self.desk.run(&self.args(workers, &config, args))
+    }
+
+    /// Starts a job that tells its facts on stdout.
+    fn start(&self, workers: &str, args: &[&str]) -> Child {
+        let config = self.config();
+        let args = self.args(workers, &config, &[&["--json", "mapreduce"], args].concat());
+        self.desk.command(&args).spawn().expect("runner starts")
+    }
+
+    /// Runs a job that must end well, and takes its output away.
+    fn job(&self, workers: &str, args: &[&str]) -> Parts {
+        let outcome = self.run(workers, &[&["--quiet", "mapreduce"], args, &["out"]].concat());
+        assert_eq!(outcome.code, Some(0), "{args:?}: {}", outcome.stderr);
+        self.take_output()
+    }
+
+    fn take_output(&self) -> Parts {
+        let parts = self.desk.parts("out");
+        fs_err::remove_dir_all(self.desk.path("out")).expect("is removed");
+        parts
+    }
+
+    /// No process of a job is left on a host, and no file but the binary.
+    fn wait_until_bare(&self, host: &str) {
+        self.bed.wait_until_idle(host);
+        let files = || self.bed.sh(host, "find /tmp /var/tmp -mindepth 1 -user worker 2>/dev/null; true");
+        testbed::wait_until("no file is left", || files().is_empty());
+    }
+}
+
+/// Waits for a fact on a job's stdout; what comes later is read and dropped, so that the job goes on.
+fn wait_for_fact(child: &mut Child, is_meant: impl Fn(&serde_json::Value) -> bool) {
+    let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
+    let met = lines.by_ref().map_while(Result::ok).any(|line| {
+        let fact = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        is_meant(&fact)
+    });
+    assert!(met, "the job ended without that fact");
+    std::thread::spawn(move || lines.for_each(drop));
+}
+
+/// Whether an attempt started on this host.
+fn starts_on(host: &str) -> impl Fn(&serde_json::Value) -> bool {
+    move |fact| fact["fact"] == "attempt_started" && fact["host"] == host
+}
+
+/// Some 2 MB of words, the same at every run.
+fn words() -> String {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 16
+    };
+    (0..200_000)
+        .map(|place| format!("w{}{}", next() % (1 + next() % 5000), if place % 9 == 0 { '\n' } else { ' ' }))
+        .collect()
+}
+
+fn in_order(parts: &Parts) -> Vec<u8> {
+    parts.values().flatten().copied().collect()
+}
+
+#[test]
+fn the_same_bytes_come_out_on_any_workers() {
+    with_fleet(|fleet| {
+        fleet.desk.write("in/words.txt", words());
+        let job = ["wordcount", "--reduces", "3", "--split-size", "300K", "in"];
+        let here = fleet.desk.job(&job);
+        for workers in ["h1", "h1,h2,h3,h4", "3/h1,1/h2", "h1,h1"] {
+            assert_eq!(fleet.job(workers, &job), here, "{workers}");
+        }
+        fleet.wait_until_bare("h1");
+    });
+}
+
+#[test]
+fn every_builtin_gives_over_ssh_what_it_gives_here() {
+    with_fleet(|fleet| {
+        let lines: String = words().split_whitespace().take(20_000).map(|word| format!("{word}\t1\n")).collect();
+        fleet.desk.write("in/a", &lines);
+        fleet.desk.write("in/b", lines.to_uppercase());
+        fleet.desk.write("other", "w1\tone\nw2\ttwo\n");
+        for job in [
+            &["sort", "--reduces", "3", "in"][..],
+            &["distinct", "in"],
+            &["sum", "in"],
+            &["top", "--count", "7", "in"],
+            &["join", "--with", "other", "in"],
+            &["grep", "--pattern", "w1[0-9]\t", "in"],
+        ] {
+            let job = [job, &["--split-size", "40K"]].concat();
+            assert_eq!(in_order(&fleet.job("h1,h2", &job)), in_order(&fleet.desk.job(&job)), "{job:?}");
+        }
+    });
+}
+
+#[test]
+fn commands_find_their_files_and_their_own_environment() {
+    with_fleet(|fleet| {
+        fleet.desk.write("in/x", "a\nb\n");
+        fleet.desk.write("tool/run.sh", "sed \"s/$/ $(cat made) $GREETING ${PYTHONUNBUFFERED-unset}/\"\n");
+        let args = fleet.config();
+        let args = fleet.args(
+            "h1,h2",
+            &args,
+            &["--quiet", "mapreduce", "--map", "sh tool/run.sh", "--file", "tool", "--setup", "uname -n > made"],
+        );
+        let args =
+            [&args[..], &["--env", "GREETING=hello", "--reduces", "0", "--split-size", "2", "in", "out"]].concat();
+        let outcome = fleet.desk.command(&args).env("PYTHONUNBUFFERED", "1").output().expect("runner starts");
+        assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+        let lines = String::from_utf8(in_order(&fleet.take_output())).expect("is text");
+        assert_eq!(lines.lines().count(), 2, "{lines}");
+        for line in lines.lines() {
+            assert!(line.ends_with("h1 hello unset") || line.ends_with("h2 hello unset"), "{line}");
+        }
+    });
+}
+
+#[test]
+fn a_host_that_dies_costs_no_byte() {
+    with_fleet(|fleet| {
+        fleet.desk.write("in/words.txt", words());
+        let job = ["--map", "sleep 0.3; cat", "--reduces", "2", "--split-size", "60K", "in"];
+        let expected = fleet.desk.job(&job);
+        for disaster in ["crash", "cut"] {
+            let lost = ["--set", "worker.suspect_after=1s", "--set", "worker.lost_after=2s"];
+            let mut child = fleet.start("h1,h2,h3", &[&lost[..], &job, &["out"]].concat());
+            wait_for_fact(&mut child, starts_on("h3"));
+            fleet.bed.run(&[disaster, "h3"]);
+            let output = child.wait_with_output().expect("ends");
+            fleet.bed.run(&[if disaster == "crash" { "boot" } else { "heal" }, "h3"]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{disaster}: {said}");
+            assert!(said.contains("h3 is lost"), "{disaster}: {said}");
+            assert_eq!(fleet.take_output(), expected, "{disaster}");
+        }
+        fleet.bed.sh("h3", "rm -rf /var/tmp/runner-*");
+    });
+}
+
+#[test]
+fn a_full_disk_is_said_and_the_work_goes_elsewhere() {
+    with_fleet(|fleet| {
+        fleet.desk.write("in/words.txt", words());
+        let job = ["--map", "cat", "--reduces", "2", "--split-size", "400K", "in"];
+        let expected = fleet.desk.job(&job);
+        // The binary must be there before the disk is full.
+        fleet.job("h4", &["distinct", "in"]);
+        fleet.bed.run(&["fill", "h4", "200"]);
+        let outcome = fleet.run("h4,h5", &[&["mapreduce"][..], &job, &["out"]].concat());
+        fleet.bed.run(&["drain", "h4"]);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("h4") && outcome.stderr.contains("disk full"), "{}", outcome.stderr);
+        assert_eq!(fleet.take_output(), expected);
+        fleet.wait_until_bare("h4");
+    });
+}
+
+#[test]
+fn hosts_that_do_not_answer_are_named() {
+    with_fleet(|fleet| {
+        fleet.desk.write("in/x", "a b\n");
+        // The job must last until the name was looked up.
+        let job = ["mapreduce", "--map", "sleep 2; cat", "in", "out"];
+        let some = fleet.run("h1,nowhere.invalid", &job);
+        assert_eq!(some.code, Some(0), "{}", some.stderr);
+        assert!(some.stderr.contains("nowhere.invalid"), "{}", some.stderr);
+        fleet.take_output();
+        let none = fleet.run("nowhere.invalid", &job);
+        assert_eq!(none.code, Some(5), "{}", none.stderr);
+        assert!(none.stderr.contains("nowhere.invalid"), "{}", none.stderr);
+        assert_eq!(fleet.desk.names(), ["in", "workers.txt"]);
+    });
+}
+
+#[test]
+fn a_setup_that_fails_is_quoted() {
+    with_fleet(|fleet| {
+        fleet.desk.write("in/x", "a b\n");
+        let job = ["mapreduce", "--map", "cat", "--setup", "echo no compiler here >&2; exit 9", "in", "out"];
+        let outcome = fleet.run("h1,h2", &job);
+        assert_eq!(outcome.code, Some(5), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("code 9") && outcome.stderr.contains("no compiler here"), "{}", outcome.stderr);
+        fleet.wait_until_bare("h1");
+    });
+}
+
+#[test]
+fn an_interrupt_or_a_killed_driver_leaves_nothing() {
+    with_fleet(|fleet| {
+        fleet.desk.write("in/x", words());
+        let job = ["--set", "worker.orphan_grace=1s", "--map", "sleep 100; cat", "--split-size", "500K", "in", "out"];
+        for (signal, code) in [("INT", Some(130)), ("TERM", Some(143)), ("KILL", None)] {
+            let mut child = fleet.start("h1,h2", &job);
+            wait_for_fact(&mut child, starts_on("h2"));
+            let killed = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+            assert!(killed.expect("kill runs").success());
+            let output = child.wait_with_output().expect("ends");
+            assert_eq!(output.status.code(), code, "{signal}: {}", String::from_utf8_lossy(&output.stderr));
+            fleet.wait_until_bare("h1");
+            fleet.wait_until_bare("h2");
+        }
+    });
+}
