@@ -129,7 +129,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 
 fn run_workers(command: &workers::WorkersCommand, context: &Context) -> anyhow::Result<()> {
     let fleet = hosts::fleet(context)?;
-    let transport = transport::transport(context, &build::id()?)?;
+    let transport = transport::transport(context, build::ID)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(workers::run(command, &fleet, &transport))
 }
@@ -156,7 +156,7 @@ impl Shared {
 
 /// The version with the build behind it, which tells two of one version apart.
 fn print_version() -> anyhow::Result<()> {
-    let build = build::id()?;
+    let build = build::ID;
     output::print(|out| writeln!(out, "runner {build}"))
 }
 

@@ -49,7 +49,7 @@ pub enum Command {
 /// Those of the command; the driver shows them.
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve { grace, folder } => serve::run(&folder, &build::id()?, Duration::from_secs(grace)),
+        Command::Serve { grace, folder } => serve::run(&folder, build::ID, Duration::from_secs(grace)),
         Command::Attach { start: true, grace, folder } => {
             attach::run(&folder, attach::Start::IfNone(Span::seconds(grace)))
         }

@@ -174,6 +174,7 @@ async fn take_down(mut engine: Engine, mut tasks: JoinSet<()>, shared: &Shared) 
     engine.wind_down().await;
     while tasks.join_next().await.is_some() {}
     shared.feed.disconnect_all();
+    shared.transport.close().await;
     engine.progress.finish();
 }
 

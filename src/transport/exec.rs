@@ -60,11 +60,10 @@ async fn collect(stream: &mut Reader) -> Result<(Vec<u8>, i32), ConnectError> {
     const END_BYTES: usize = 4 << 10;
     let mut bytes = Vec::new();
     let mut left_out = 0;
-    loop {
+    // A process that it left in the background may hold the stream open for ever: the code is the end.
+    while end_of(&bytes).is_none() {
         match stream.read_buf(&mut bytes).await {
             Ok(0) => break,
-            // A process that it left in the background may hold the stream open for ever.
-            Ok(_) if end_of(&bytes).is_some() => break,
             Ok(_) => {}
             Err(error) => return Err(ConnectError::Lost { text: error.to_string() }),
         }

@@ -1,5 +1,6 @@
 //! A worker on this machine: the same process and protocol, and no ssh.
 
+use std::ffi::OsString;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use crate::units::Bytes;
 /// How long a worker's process may take until its socket is there.
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 
-/// What a worker sees of our environment: what a login would give it, so that a job runs here as it would there.
+/// What a login would give a worker, so that a job runs here as it would there; and all that starts with `LC_`.
 const ENVIRONMENT: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR"];
 
 /// This machine as a worker.
@@ -32,16 +33,18 @@ const ENVIRONMENT: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LAN
 pub struct LocalLink {
     machine: Machine,
     binary: PathBuf,
+    environment: Vec<(OsString, OsString)>,
     /// Held while a worker is started, so that two connections do not start two.
     starting: Mutex<()>,
 }
 
 impl LocalLink {
     /// The job folders come below `root`, which is made.
-    pub(super) fn new(root: &Path, binary: &Path) -> Result<Self, ConnectError> {
+    pub(super) fn new(root: &Path, binary: &Path, environment: &[(OsString, OsString)]) -> Result<Self, ConnectError> {
         let root = std::path::absolute(root).map_err(ConnectError::here)?;
         own_folder(&root)?;
-        Ok(LocalLink { machine: machine(root), binary: binary.to_owned(), starting: Mutex::default() })
+        let environment = environment.iter().filter(|(name, _)| is_kept(&name.to_string_lossy())).cloned().collect();
+        Ok(LocalLink { machine: machine(root), binary: binary.to_owned(), environment, starting: Mutex::default() })
     }
 
     pub(super) fn machine(&self) -> &Machine {
@@ -84,19 +87,21 @@ impl LocalLink {
     /// The worker makes a session of its own, so that Ctrl-C reaches the driver only.
     fn spawn(&self, folder: &Path, log: &Path, grace: Duration) -> Result<Child, ConnectError> {
         let log = fs_err::File::create(log).map_err(ConnectError::here)?.into_file();
-        let languages = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LC_"));
-        let kept = ENVIRONMENT.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)));
         Command::new(&self.binary)
             .args(["worker", "serve", "--grace", &grace.as_secs().to_string()])
             .arg(folder)
             .env_clear()
-            .envs(kept.chain(languages))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .map_err(|error| ConnectError::here(format!("{} cannot be started: {error}", self.binary.display())))
     }
+}
+
+fn is_kept(variable: &str) -> bool {
+    ENVIRONMENT.contains(&variable) || variable.starts_with("LC_")
 }
 
 /// This machine's facts; `scratch` is where job folders will lie.
@@ -175,7 +180,7 @@ mod tests {
         let binary = folder.path().join("runner");
         fs_err::write(&binary, "#!/bin/sh\necho no luck today >&2\nexit 3\n").expect("writes");
         fs_err::set_permissions(&binary, PermissionsExt::from_mode(0o700)).expect("sets the mode");
-        let link = LocalLink::new(&folder.path().join("root"), &binary).expect("makes one");
+        let link = LocalLink::new(&folder.path().join("root"), &binary, &[]).expect("makes one");
         let job = "job-1".parse().expect("an id");
         let error = link.open(&job, WorkerId(0), Duration::ZERO).await.err().expect("fails");
         assert_eq!(error, ConnectError::Start { text: "no luck today".into() });

@@ -24,6 +24,7 @@ mod ssh;
 mod trust;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -77,6 +78,8 @@ pub struct TransportConfig {
     pub build: String,
     /// `$XDG_RUNTIME_DIR`, for short-lived sockets.
     pub runtime_folder: Option<PathBuf>,
+    /// Our environment; a worker on this machine sees the part of it that a login would give.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 /// What makes links.
@@ -145,7 +148,7 @@ impl Transport {
     /// # Errors
     /// [`ConnectError::Here`]: its scratch folder cannot be made or belongs to somebody else.
     pub fn local(&self, host: &HostSpec) -> Result<Link, ConnectError> {
-        LocalLink::new(&local_root(host), &self.config.binary).map(Link::Local)
+        LocalLink::new(&local_root(host), &self.config.binary, &self.config.environment).map(Link::Local)
     }
 
     /// Logs in to a host once and looks at it; nothing is installed.

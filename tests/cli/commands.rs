@@ -125,8 +125,8 @@ fn check_failure(args: &[&str], words: &str) {
     let desk = desk();
     let outcome = desk.run(&[&["mapreduce", "--attempts", "2"], args, &["in", "out"]].concat());
     assert_eq!(outcome.code, Some(1), "{args:?}: {}", outcome.stderr);
-    let last = outcome.stderr.lines().last().unwrap_or_default();
-    assert!(last.starts_with("runner: ") && last.contains(words), "{args:?}: {}", outcome.stderr);
+    let last = outcome.stderr.lines().rfind(|line| line.starts_with("runner: ")).unwrap_or_default();
+    assert!(last.contains(words), "{args:?}: {}", outcome.stderr);
     assert_eq!(desk.names(), ["in", "workers.txt"], "{args:?}");
     desk.wait_until_clean();
 }

@@ -33,7 +33,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let state = context.state_folder()?;
     let resolved = resolve::resolve(typed, &context.settings)?;
     resolved.hints.iter().for_each(|hint| say(hint));
-    let build = build::id()?;
+    let build = build::ID;
     let settings = &context.settings;
     let request = Request {
         rules: rules(&settings.retry, resolved.job.limits.attempts_max),
@@ -43,8 +43,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         output: resolved.output,
         fleet,
         slots: settings.worker.slots.unwrap_or(0),
-        transport: transport::transport(context, &build)?,
-        build,
+        transport: transport::transport(context, build)?,
+        build: build.to_owned(),
         timing: timing(settings),
         state,
         progress: Progress::new(context.style),
