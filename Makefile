@@ -22,8 +22,9 @@ build: ## the static release binary, at target/runner
 install: build ## the binary in $(PREFIX)/bin
 	install -Dm755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/runner
 
-setup: ## what the tests need, through the system's package manager
+setup: ## what the tests need: through the system's package manager, and moto for the tests against EC2
 	scripts/setup
+	-@scripts/moto >/dev/null # without it, those tests say SKIPPED
 
 test: setup ## all tests, those of the ec2 feature included
 	$(CARGO) test $(CARGO_FLAGS)

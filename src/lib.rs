@@ -3,6 +3,9 @@
 //! One binary is the command line, the driver and the worker. Modules stand in ranks, and imports point only downwards
 //! (`tests/architecture.rs` holds the table).
 
+// The documentation is for those who work on the program: it leads to private parts too.
+#![allow(rustdoc::private_intra_doc_links)]
+
 pub mod cli;
 pub mod clock;
 pub mod driver;

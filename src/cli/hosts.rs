@@ -1,29 +1,24 @@
 //! The hosts that a command works on.
 
 use super::context::Context;
-use crate::error::Fault;
-use crate::fleet::{Fleet, Source, choose};
+use super::runtime::wait_for;
+use crate::fleet::{Fleet, Source, choose, ec2};
 
 /// The fleet that flags, settings and files name; none of its hosts was tried yet.
 ///
 /// # Errors
-/// A [`Fault`] of kind usage: nothing is named where something must be, or a file or list is malformed.
-pub fn fleet(context: &Context) -> Result<Fleet, Fault> {
+/// A [`crate::error::Fault`]: nothing is named where something must be, a file or list is malformed, or EC2 said no.
+pub fn fleet(context: &Context) -> anyhow::Result<Fleet> {
     let standing = context.settings.workers.as_deref();
     let source = choose(context.workers.as_deref(), context.local, standing, context.environment.folder())?;
     match &source {
-        Source::Ec2(selection) => from_ec2(selection),
+        Source::Ec2(query) => Ok(wait_for(ec2::discover(query))??),
         Source::ThisMachine => {
             let mut fleet = Fleet::resolve(&source)?;
             let slots = context.settings.worker.slots;
             fleet.hosts.iter_mut().for_each(|host| host.slots = slots.or(host.slots));
             Ok(fleet)
         }
-        Source::File(_) | Source::List(_) => Fleet::resolve(&source),
+        Source::File(_) | Source::List(_) => Ok(Fleet::resolve(&source)?),
     }
-}
-
-/// The place of the feature `ec2`.
-fn from_ec2(selection: &str) -> Result<Fleet, Fault> {
-    Err(Fault::usage(format!("--workers ec2:{selection}: EC2 workers are not in this build; name a file or a list")))
 }

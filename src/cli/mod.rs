@@ -11,6 +11,7 @@ mod jobs;
 mod logs;
 mod mapreduce;
 mod output;
+mod runtime;
 mod transport;
 mod worker;
 mod workers;
@@ -130,8 +131,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 fn run_workers(command: &workers::WorkersCommand, context: &Context) -> anyhow::Result<()> {
     let fleet = hosts::fleet(context)?;
     let transport = transport::transport(context, build::ID)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(workers::run(command, &fleet, &transport))
+    runtime::wait_for(workers::run(command, &fleet, &transport))?
 }
 
 impl Shared {

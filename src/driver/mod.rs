@@ -1,6 +1,6 @@
 //! The driver: the one place where scheduler, workers, journal and display meet.
 //!
-//! [`run`] sets a job up and takes it down. In between the [`engine`] turns what [`host`]s say into scheduler events and
+//! [`run()`] sets a job up and takes it down. In between the [`engine`] turns what [`host`]s say into scheduler events and
 //! performs the actions that come out, in order. Bytes never pass through the engine: [`feed`] serves them to workers,
 //! [`collect`] fetches results, [`output`] gives them their final names. [`state`] is what a job leaves on this machine.
 //!

@@ -2,10 +2,15 @@
 //!
 //! What was said becomes a [`Source`] ([`choose`]), a source becomes a [`Fleet`] ([`Fleet::resolve`]): hosts as they were
 //! written, none of them tried yet. [`workers_file`] holds the grammar, [`ranges`] the `node[01-16]` in it, [`local`] this
-//! machine. A source on EC2 is only recognised here; it is resolved by the module behind the feature `ec2`.
+//! machine. A source on EC2 is only recognised here; [`ec2::discover`] resolves it, since that takes requests and time.
 //!
-//! Nothing here connects to a host, resolves a name or reads the environment.
+//! Nothing here connects to a host or resolves a name, and only [`ec2`] depends on the environment, through AWS's own SDK.
 
+#[cfg(feature = "ec2")]
+pub mod ec2;
+#[cfg(not(feature = "ec2"))]
+#[path = "no_ec2.rs"]
+pub mod ec2;
 pub mod local;
 pub mod ranges;
 pub mod workers_file;
@@ -100,7 +105,7 @@ impl Fleet {
     ///
     /// # Errors
     /// A [`Fault`] of kind usage: the file is missing, unreadable, malformed or without hosts. A bug is reported for a
-    /// source on EC2, which the caller has to hand elsewhere.
+    /// source on EC2, which the caller has to hand to [`ec2::discover`].
     pub fn resolve(source: &Source) -> Result<Fleet, Fault> {
         let (mut hosts, origin) = match source {
             Source::ThisMachine => return Ok(local::fleet()),
@@ -147,7 +152,7 @@ pub enum Origin {
     File(PathBuf),
     /// A list, as it was written.
     List(String),
-    /// EC2, with what selected the instances.
+    /// EC2, with what selected the instances: `tag KEY=VALUE, REGION`.
     Ec2(String),
 }
 
@@ -162,7 +167,7 @@ impl fmt::Display for Origin {
                 write!(f, "{}…", text.chars().take(LIST_CHARS_MAX).collect::<String>())
             }
             Origin::List(text) => f.write_str(text),
-            Origin::Ec2(selection) => write!(f, "ec2:{selection}"),
+            Origin::Ec2(selection) => write!(f, "EC2, {selection}"),
         }
     }
 }
@@ -201,7 +206,7 @@ mod tests {
         check(Origin::File("workers.txt".into()), "workers.txt");
         check(Origin::List("node[01-04],gpu".into()), "node[01-04],gpu");
         check(Origin::List("n,".repeat(100)), &format!("{}…", "n,".repeat(30)));
-        check(Origin::Ec2("tag:role=worker".into()), "ec2:tag:role=worker");
+        check(Origin::Ec2("tag role=worker, eu-west-1".into()), "EC2, tag role=worker, eu-west-1");
     }
 
     #[test]

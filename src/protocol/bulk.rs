@@ -45,7 +45,7 @@ pub enum Request {
         index: u32,
     },
     /// From a worker, or from the driver who asks that worker: one partition of some segments, each as a length (u32,
-    /// little-endian), the postcard form of its [`crate::shuffle::segment::PartitionEntry`], and the stored bytes.
+    /// little-endian), the postcard form of its [`crate::shuffle::segment::PartitionIndex`], and the stored bytes.
     Segments {
         /// Who holds them.
         holder: WorkerId,

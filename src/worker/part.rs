@@ -13,7 +13,8 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub struct PartWriter {
     file: File,
     buffer: Vec<u8>,
-    hash: Xxh3,
+    /// Boxed, since its state is several hundred bytes.
+    hash: Box<Xxh3>,
     bytes: u64,
     records: u64,
 }
@@ -36,7 +37,7 @@ impl PartWriter {
     /// When it cannot be made.
     pub fn create(path: &Path) -> io::Result<Self> {
         let buffer = Vec::with_capacity(BUFFER_BYTES);
-        Ok(PartWriter { file: File::create(path)?, buffer, hash: Xxh3::new(), bytes: 0, records: 0 })
+        Ok(PartWriter { file: File::create(path)?, buffer, hash: Box::default(), bytes: 0, records: 0 })
     }
 
     /// Adds a line and its newline.

@@ -76,7 +76,7 @@ fn kill_when_cut(mut lifeline: UnixStream, shell: Pid) {
 fn wait_for(shell: Pid) -> anyhow::Result<Ended> {
     loop {
         match wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if pid == shell => return Ok(ended(status.as_raw() as i32)),
+            Ok(Some((pid, status))) if pid == shell => return Ok(ended(status.as_raw())),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).context("waiting for the command"),
         }

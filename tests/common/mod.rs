@@ -1,4 +1,5 @@
 //! A desk for tests: a home, a folder to type in and scratch space of its own, and `runner` as a person would call it.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;

@@ -10,6 +10,7 @@ mod typed;
 
 use super::context::{Context, say};
 use super::output::print;
+use super::runtime::wait_for;
 use super::{build, hosts, transport};
 use crate::driver::{self, Request, Timing};
 use crate::job::builtin::BUILTINS;
@@ -49,8 +50,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         state,
         progress: Progress::new(context.style),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(driver::run(request))
+    wait_for(driver::run(request))?
 }
 
 fn rules(retry: &Retry, attempts_max: u32) -> Rules {

@@ -1,6 +1,6 @@
 //! The built-in jobs, run in the worker process: no pipes, no copies, and combined as they go.
 //!
-//! [`map`] turns the lines of a split into records, [`reduce()`] and [`Folding`] are what the reduces and combiners
+//! [`map()`] turns the lines of a split into records, [`reduce()`] and [`Folding`] are what the reduces and combiners
 //! do with sorted ones.
 
 mod counts;

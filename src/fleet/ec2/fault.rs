@@ -1,0 +1,116 @@
+//! What EC2's errors mean and what helps against the usual ones.
+//!
+//! EC2's own code, words and request id are kept, since that is what its documents and its support go by. The codes are
+//! those of the API reference (EC2, "Error codes") and the SDK's list of throttling errors.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_ec2::config::http::HttpResponse;
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::operation::RequestId;
+
+use crate::error::{Fault, Kind};
+
+/// No setting and no instance role says where to look.
+pub fn no_region() -> Fault {
+    cloud("EC2: no region: set AWS_REGION, or `region` of the profile in ~/.aws/config (AWS_PROFILE, else `default`)")
+}
+
+/// What came of a request to EC2, for people.
+pub fn fault<E>(error: &SdkError<E, HttpResponse>, region: &str) -> Fault
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    if let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<CredentialsError>()) {
+        return no_credentials(error);
+    }
+    cloud(match (error.code(), error.raw_response()) {
+        (Some(code), _) => {
+            let words = error.message().unwrap_or("no further words");
+            let request = error.request_id().map(|id| format!(" (request {id})")).unwrap_or_default();
+            let help = advice(code).map(|help| format!(": {help}")).unwrap_or_default();
+            format!("EC2 in {region}: {code}: {}{request}{help}", words.trim().trim_end_matches('.'))
+        }
+        (None, Some(answer)) => format!(
+            "EC2 in {region}: HTTP status {} and no words that EC2 would use: is another service or a proxy at the \
+             endpoint?",
+            answer.status()
+        ),
+        (None, None) => format!(
+            "EC2 in {region} cannot be reached: {}: check the region's name, the network, HTTPS_PROXY and AWS_ENDPOINT_URL",
+            in_words(error)
+        ),
+    })
+}
+
+/// What helps against the errors that people meet.
+fn advice(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => {
+            "these credentials may not do that: their IAM policy must allow ec2:DescribeInstances"
+        }
+        "AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException" => {
+            "the access key is unknown, off, or of an account where this region is not enabled: \
+             `aws sts get-caller-identity` shows who you are"
+        }
+        "OptInRequired" => "this account has to sign up for EC2, or enable the region, first",
+        "SignatureDoesNotMatch" | "IncompleteSignature" => {
+            "the secret key does not belong to the access key, or this machine's clock is wrong"
+        }
+        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => {
+            "the session is over: renew it (`aws sso login`, or whatever gave AWS_SESSION_TOKEN)"
+        }
+        "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" | "InvalidSignatureException" => {
+            "this machine's clock is wrong, or the session is over: compare `date -u` with true time, then renew the session"
+        }
+        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "EC2ThrottledException" => {
+            "the account asks EC2 too often, and several tries did not help: wait a minute, or raise AWS_MAX_ATTEMPTS"
+        }
+        "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" | "InsufficientCapacity" => {
+            "this is EC2's own trouble, and several tries did not help: try again later"
+        }
+        _ => return None,
+    })
+}
+
+fn no_credentials(error: &CredentialsError) -> Fault {
+    cloud(match error {
+        CredentialsError::CredentialsNotLoaded(_) => {
+            "EC2: no credentials: choose a profile with AWS_PROFILE, make one \
+             with `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                .to_owned()
+        }
+        CredentialsError::ProviderTimedOut(_) => {
+            format!("EC2: the source of credentials does not answer: {}", in_words(error))
+        }
+        CredentialsError::InvalidConfiguration(_) => {
+            format!("EC2: no credentials: {}: check ~/.aws/config and AWS_PROFILE", in_words(error))
+        }
+        // The enum may grow.
+        _ => format!(
+            "EC2: no credentials: {} (a session of single sign-on, if that is meant, is renewed by `aws sso login`)",
+            in_words(error)
+        ),
+    })
+}
+
+fn cloud(text: impl Into<String>) -> Fault {
+    Fault::new(Kind::Cloud, text)
+}
+
+/// The causes below an error; its own words say too little.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+}
+
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for text in causes(error).map(|cause| cause.to_string().trim_end_matches('.').to_owned()) {
+        // Some causes repeat the one below.
+        if words.last().is_none_or(|last| !last.ends_with(&text)) {
+            words.push(text);
+        }
+    }
+    if words.is_empty() { error.to_string() } else { words.join(": ") }
+}
