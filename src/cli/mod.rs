@@ -36,7 +36,8 @@ Examples:
 
 Settings come from flags, then RUNNER_* variables, then ./runner.toml, then
 ~/.config/runner/runner.toml. Exit codes: 0 done, 1 a task failed, 2 usage, 3 input missing,
-4 output exists, 5 no usable worker, 7 data missing or corrupt, 130 and 143 interrupted.";
+4 output exists, 5 no usable worker, 7 data missing or corrupt, 8 the cloud said no, 130 and 143
+interrupted.";
 
 /// Turns machines that you can ssh into, into a batch cluster for as long as a job lasts.
 #[derive(Debug, Parser)]

@@ -4,6 +4,7 @@
 //! sync serves all facts in between.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Engine {
     pub progress: Progress,
     /// By worker.
     pub hosts: Vec<Host>,
+    /// The stage whose attempts write output parts.
+    pub last_stage: Stage,
     /// The input of each map.
     pub splits: Arc<Vec<Split>>,
     /// Fetches results.
@@ -81,8 +84,8 @@ impl Host {
 #[derive(Default)]
 pub struct Desk {
     opening: Opening,
-    /// What finished attempts did, until they are committed.
-    finished: HashMap<AttemptId, Work>,
+    /// What finished attempts did and where their stderr goes, until they are committed.
+    finished: HashMap<AttemptId, (Work, Option<PathBuf>)>,
     /// Every segment that was published, in order.
     published: Vec<SegmentPlace>,
     /// Fetches under way; each ends in an event, if any.
@@ -164,12 +167,17 @@ impl Engine {
                 }
             }
             ToDriver::Finished { attempt, work, stderr_bytes } => {
-                self.save_stderr(attempt, worker, stderr_bytes);
-                self.desk.finished.insert(attempt, work.clone());
+                let log = self.log(attempt, stderr_bytes);
+                if attempt.task.stage == self.last_stage {
+                    // Saved with the output: after that the worker forgets both.
+                    self.desk.finished.insert(attempt, (work.clone(), log));
+                } else if let Some(log) = log {
+                    self.desk.fetches.spawn(fetch_log(self.collector.clone(), attempt, worker, log));
+                }
                 events.push(Event::AttemptFinished { attempt, worker, work });
             }
             ToDriver::Failed { attempt, failure, stderr_bytes } => {
-                self.save_stderr(attempt, worker, stderr_bytes);
+                self.clear_up(attempt, worker, stderr_bytes);
                 events.push(Event::AttemptFailed { attempt, worker, failure });
             }
             // Said before the host has joined, or after it has left.
@@ -177,14 +185,20 @@ impl Engine {
         }
     }
 
-    fn save_stderr(&mut self, attempt: AttemptId, worker: WorkerId, bytes: u64) {
-        if bytes == 0 {
-            return;
-        }
-        let (collector, path) = (self.collector.clone(), self.folder.log(attempt));
+    /// Where the stderr of an attempt goes, if it wrote any.
+    fn log(&self, attempt: AttemptId, bytes: u64) -> Option<PathBuf> {
+        (bytes > 0).then(|| self.folder.log(attempt))
+    }
+
+    /// Saves what a failed attempt said, then lets its worker forget it.
+    fn clear_up(&mut self, attempt: AttemptId, worker: WorkerId, stderr_bytes: u64) {
+        let (collector, orders) = (self.collector.clone(), self.hosts[worker.index()].orders.clone());
+        let log = self.log(attempt, stderr_bytes);
         self.desk.fetches.spawn(async move {
-            // A log that is lost with its worker is no reason to stop; its end was in the failure.
-            let _lost = collector.save_stderr(attempt, worker, path).await;
+            if let Some(log) = log {
+                fetch_log(collector, attempt, worker, log).await;
+            }
+            let _gone = orders.send(ToWorker::Forget(attempt));
             None
         });
     }
@@ -277,11 +291,14 @@ impl Engine {
     }
 
     fn commit(&mut self, attempt: AttemptId, worker: WorkerId) {
-        let work = self.desk.finished.remove(&attempt).unwrap_or_default();
+        let (work, log) = self.desk.finished.remove(&attempt).unwrap_or_default();
         let host = &self.hosts[worker.index()];
         let (collector, orders, parts) = (self.collector.clone(), host.orders.clone(), host.parts);
         self.desk.fetches.spawn(async move {
             let committed = collector.commit(attempt, parts, &work).await;
+            if let Some(log) = log {
+                fetch_log(collector, attempt, worker, log).await;
+            }
             let _gone = orders.send(ToWorker::Forget(attempt));
             Some(match committed {
                 Ok(()) => Event::Committed { attempt, bytes: work.bytes_out },
@@ -294,4 +311,10 @@ impl Engine {
         // A host that is gone has told so, or is about to.
         let _gone = self.hosts[worker.index()].orders.send(order);
     }
+}
+
+/// Saves an attempt's stderr. One that is lost with its worker is no reason to stop; its end was in the failure.
+async fn fetch_log(collector: Collector, attempt: AttemptId, worker: WorkerId, path: PathBuf) -> Option<Event> {
+    let _lost = collector.save_stderr(attempt, worker, path).await;
+    None
 }

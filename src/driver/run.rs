@@ -18,7 +18,7 @@ use crate::clock;
 use crate::error::{Fault, Kind};
 use crate::facts::{End, Fact, Plan, Stamped};
 use crate::fleet::{Fleet, Place};
-use crate::ids::{Epoch, JobId, WorkerId};
+use crate::ids::{Epoch, JobId, Stage, WorkerId};
 use crate::input::Split;
 use crate::job::{Job, Output};
 use crate::journal::Journal;
@@ -119,6 +119,7 @@ pub async fn run(request: Request) -> anyhow::Result<()> {
         journal,
         progress,
         hosts,
+        last_stage: if plan.reduces == 0 { Stage::Map } else { Stage::Reduce },
         splits,
         collector: Collector::new(feed, output.clone()),
         output: output.clone(),

@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::clock::{self, Moment};
-
 #[derive(Debug)]
 pub(super) struct Gate {
     state: Mutex<State>,
@@ -20,12 +18,13 @@ pub(super) struct Gate {
 struct State {
     bound: usize,
     inside: usize,
-    narrowed: Option<Moment>,
+    /// How often the bound was halved.
+    narrowed: u64,
 }
 
 impl Gate {
     pub(super) fn new(bound: usize) -> Arc<Self> {
-        let state = State { bound: bound.max(1), inside: 0, narrowed: None };
+        let state = State { bound: bound.max(1), inside: 0, narrowed: 0 };
         Arc::new(Gate { state: Mutex::new(state), freed: Notify::new() })
     }
 
@@ -35,18 +34,19 @@ impl Gate {
             let mut freed = pin!(self.freed.notified());
             // In the queue before we look, so that room that comes in between is not missed.
             freed.as_mut().enable();
-            if self.try_enter() {
-                return Pass { since: clock::now(), gate: Arc::clone(&self) };
+            if let Some(narrowed) = self.try_enter() {
+                return Pass { narrowed, gate: Arc::clone(&self) };
             }
             freed.await;
         }
     }
 
-    fn try_enter(&self) -> bool {
+    /// Goes in if there is room; gives how often the bound had been halved by then.
+    fn try_enter(&self) -> Option<u64> {
         let mut state = self.lock();
         let room = state.inside < state.bound;
         state.inside += usize::from(room);
-        room
+        room.then_some(state.narrowed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -59,16 +59,17 @@ impl Gate {
 #[derive(Debug)]
 pub(super) struct Pass {
     gate: Arc<Gate>,
-    since: Moment,
+    /// How often the bound had been halved when this one went in.
+    narrowed: u64,
 }
 
 impl Pass {
     /// The login was dropped: halves the bound, once for all that were on their way together.
     pub(super) fn narrow(self) {
         let mut state = self.gate.lock();
-        if state.narrowed.is_none_or(|narrowed| self.since > narrowed) {
+        if state.narrowed == self.narrowed {
             state.bound = (state.bound / 2).max(1);
-            state.narrowed = Some(clock::now());
+            state.narrowed += 1;
         }
     }
 }
@@ -89,7 +90,7 @@ mod tests {
         let gate = Gate::new(2);
         let first = gate.clone().enter().await;
         let _second = gate.clone().enter().await;
-        assert!(!gate.try_enter());
+        assert_eq!(gate.try_enter(), None);
         let waiting = tokio::spawn(gate.clone().enter());
         drop(first);
         waiting.await.expect("gets in");
@@ -101,10 +102,8 @@ mod tests {
         let passes = [gate.clone().enter().await, gate.clone().enter().await, gate.clone().enter().await];
         passes.into_iter().for_each(Pass::narrow);
         assert_eq!(gate.lock().bound, 4);
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await; // moments count microseconds
         for expected in [2, 1, 1] {
             let pass = gate.clone().enter().await;
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             pass.narrow();
             assert_eq!(gate.lock().bound, expected);
         }

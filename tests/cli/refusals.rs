@@ -117,6 +117,5 @@ fn malformed_files() {
 fn workers_that_are_none() {
     let job = |workers| ["--workers", workers, "mapreduce", "wordcount", "in", "out"];
     check(&job("none.txt"), 2, "no such file of workers: none.txt");
-    check(&job("ec2:tag:role=worker"), 2, "EC2 workers are not in this build");
     check(&["--workers", "a", "--local", "jobs"], 2, "cannot be used with");
 }

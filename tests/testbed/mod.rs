@@ -118,7 +118,7 @@ impl Drop for Testbed {
 }
 
 /// Past libtest's capture, which keeps what a test prints that passes.
-fn skip(why: &str) {
+pub fn skip(why: &str) {
     static SKIPPED: AtomicUsize = AtomicUsize::new(0);
     let number = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
     let thread = std::thread::current();
