@@ -84,10 +84,16 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// The exit code of an error: that of the fault in its chain, else 70, since an error that nobody gave a kind is a case
-/// that we did not think of.
+/// The exit code of an error: that of the fault in its chain; 7 for files of this machine that cannot be read or written,
+/// as on a full disk; else 70, since an error that nobody gave a kind is a case that we did not think of.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    error.downcast_ref::<Fault>().map_or(Kind::Bug, |fault| fault.kind).exit_code()
+    let of_files = || error.chain().any(|cause| cause.is::<std::io::Error>());
+    let kind = match error.downcast_ref::<Fault>() {
+        Some(fault) => fault.kind,
+        None if of_files() => Kind::Data,
+        None => Kind::Bug,
+    };
+    kind.exit_code()
 }
 
 /// " (did you mean `near`?)" if one of the known words is near to `typed`, else nothing.
@@ -112,6 +118,8 @@ mod tests {
         let error = Err::<(), _>(fault).context("planning the job").expect_err("an error");
         assert_eq!(exit_code(&error), 3);
         assert_eq!(exit_code(&anyhow::anyhow!("what?")), 70);
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert_eq!(exit_code(&anyhow::Error::from(full).context("writing the journal")), 7);
     }
 
     #[test]

@@ -227,6 +227,20 @@ fn a_setup_that_fails_is_quoted() {
 }
 
 #[test]
+fn a_setup_that_hangs_ends_with_the_job() {
+    with_fleet(|fleet| {
+        fleet.desk.write("in/x", "a b\n");
+        let mut child =
+            fleet.start("h1,h2", &["--map", "cat", "--setup", "test $(uname -n) = h1 || sleep 1000", "in", "out"]);
+        wait_for_fact(&mut child, |fact| fact["fact"] == "job_finished");
+        let output = child.wait_with_output().expect("ends");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fleet.take_output();
+        fleet.wait_until_bare("h2");
+    });
+}
+
+#[test]
 fn an_interrupt_or_a_killed_driver_leaves_nothing() {
     with_fleet(|fleet| {
         fleet.desk.write("in/x", words());

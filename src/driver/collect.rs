@@ -1,6 +1,6 @@
 //! Fetching what attempts leave: output parts for their commit, stderr for the logs.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -44,53 +44,65 @@ impl Collector {
     ///
     /// # Errors
     /// When it does not arrive as the worker made it, or cannot be written.
-    pub async fn commit(&self, attempt: AttemptId, place: PartPlace, work: &Work) -> io::Result<()> {
-        let _place = self.places.acquire().await.map_err(io::Error::other)?;
+    pub async fn commit(&self, attempt: AttemptId, place: PartPlace, work: &Work) -> Result<(), Trouble> {
+        let _place = self.places.acquire().await.map_err(Trouble::there)?;
         if let PartPlace::Worker(worker) = place {
             let hash = self.pull(worker, Request::Output { attempt }, self.output.part(attempt)).await?;
             if hash != work.hash {
-                return Err(io::Error::other("the part is not what the worker wrote"));
+                return Err(Trouble::there("the part is not what the worker wrote"));
             }
         }
-        self.output.commit_part(attempt, work.bytes_out)
+        self.output.commit_part(attempt, work.bytes_out).map_err(Trouble::there)
     }
 
-    /// Saves what an attempt wrote to stderr.
+    /// Saves what an attempt wrote to stderr, whole or not at all.
     ///
     /// # Errors
     /// When it does not arrive or cannot be written.
-    pub async fn save_stderr(&self, attempt: AttemptId, worker: WorkerId, path: PathBuf) -> io::Result<()> {
-        let _place = self.places.acquire().await.map_err(io::Error::other)?;
-        self.pull(worker, Request::Stderr { attempt }, path).await.map(drop)
+    pub async fn save_stderr(&self, attempt: AttemptId, worker: WorkerId, path: PathBuf) -> Result<(), Trouble> {
+        let _place = self.places.acquire().await.map_err(Trouble::there)?;
+        let partial = path.with_extension("partial");
+        self.pull(worker, Request::Stderr { attempt }, partial.clone()).await?;
+        fs_err::rename(partial, path).map_err(Trouble::here)
     }
 
     /// Writes a stream into a file that is on the disk then; gives the hash of its bytes.
-    async fn pull(&self, worker: WorkerId, request: Request, path: PathBuf) -> io::Result<u64> {
-        let mux = self.feed.worker(worker).ok_or_else(|| io::Error::other("the worker is gone"))?;
+    async fn pull(&self, worker: WorkerId, request: Request, path: PathBuf) -> Result<u64, Trouble> {
+        let mux = self.feed.worker(worker).ok_or_else(|| Trouble::there("the worker is gone"))?;
         let mut stream = mux.fetch(request).into_reader();
         let write = move || {
-            let mut sink = Hashing { file: File::create(path)?, hash: Xxh3::new() };
-            io::copy(&mut stream, &mut sink)?;
-            sink.file.sync_all()?;
-            Ok(sink.hash.digest())
+            let mut file = File::create(path).map_err(Trouble::here)?;
+            let mut hash = Xxh3::new();
+            let mut buffer = vec![0; 128 << 10];
+            loop {
+                let count = stream.read(&mut buffer).map_err(Trouble::there)?;
+                if count == 0 {
+                    file.sync_all().map_err(Trouble::here)?;
+                    return Ok(hash.digest());
+                }
+                hash.update(&buffer[..count]);
+                file.write_all(&buffer[..count]).map_err(Trouble::here)?;
+            }
         };
-        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(write).await.map_err(Trouble::there)?
     }
 }
 
-struct Hashing {
-    file: File,
-    hash: Xxh3,
+/// Why a result could not be fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It did not arrive; another worker may do better.
+    There(String),
+    /// This machine cannot keep it; no worker can help that.
+    Here(String),
 }
 
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hash.update(&bytes[..count]);
-        Ok(count)
+impl Trouble {
+    fn there(error: impl ToString) -> Self {
+        Trouble::There(error.to_string())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+    fn here(error: io::Error) -> Self {
+        Trouble::Here(error.to_string())
     }
 }

@@ -11,14 +11,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::collect::{Collector, PartPlace};
+use super::collect::{Collector, PartPlace, Trouble};
 use super::host::Note;
 use super::opening::Opening;
 use super::output::OutputFolder;
 use super::state::JobFolder;
 use crate::clock;
-use crate::error::Kind;
-use crate::facts::{End, Fact, Stamped, Work};
+use crate::error::{Fault, Kind};
+use crate::facts::{End, Fact, Plan, Stamped, Work};
 use crate::ids::{AttemptId, Stage, WorkerId};
 use crate::input::Split;
 use crate::journal::Journal;
@@ -30,6 +30,9 @@ use crate::scheduler::{Action, Event, Scheduler};
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 /// Notes taken together before the scheduler decides: enough to serve a busy moment with one sync.
 const BATCH_MAX: usize = 4096;
+
+/// How long the end of a job waits for logs of its last attempts.
+const LOGS_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A running job.
 pub struct Engine {
@@ -88,9 +91,12 @@ pub struct Desk {
     finished: HashMap<AttemptId, (Work, Option<PathBuf>)>,
     /// Every segment that was published, in order.
     published: Vec<SegmentPlace>,
-    /// Fetches under way; each ends in an event, if any.
-    fetches: JoinSet<Option<Event>>,
+    /// Commits under way; each ends in an event.
+    commits: JoinSet<Event>,
+    /// Logs under way.
+    logs: JoinSet<()>,
     interrupted_by: Option<Kind>,
+    unpublished: bool,
     end: Option<End>,
 }
 
@@ -99,7 +105,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the journal or the output cannot be written.
-    pub async fn run(&mut self) -> anyhow::Result<End> {
+    pub async fn run(&mut self, plan: Plan) -> anyhow::Result<End> {
+        self.record(Fact::JobPlanned(plan))?;
         let mut draw = tokio::time::interval(DRAW_EVERY);
         loop {
             let mut events = Vec::new();
@@ -108,7 +115,8 @@ impl Engine {
                     self.take_note(worker, note, &mut events);
                     self.take_waiting_notes(&mut events);
                 }
-                Some(fetched) = self.desk.fetches.join_next() => events.extend(fetched.ok().flatten()),
+                Some(committed) = self.desk.commits.join_next() => events.extend(committed.ok()),
+                Some(_saved) = self.desk.logs.join_next() => {}
                 Some(kind) = self.interrupts.recv() => {
                     self.desk.interrupted_by = Some(kind);
                     events.push(Event::Interrupted);
@@ -127,10 +135,18 @@ impl Engine {
         self.desk.interrupted_by.unwrap_or(Kind::Interrupted)
     }
 
-    /// Tells every host to end, and waits for what is still fetched.
+    /// Whether a complete result lies under its temporary name, since it could not be put in place.
+    pub fn keeps_result(&self) -> bool {
+        self.desk.unpublished
+    }
+
+    /// Waits for the logs that are under way, then tells every host to end.
     pub async fn wind_down(&mut self) {
+        self.desk.commits.shutdown().await;
+        let logs = async { while self.desk.logs.join_next().await.is_some() {} };
+        let _late = tokio::time::timeout(LOGS_WAIT_MAX, logs).await;
+        self.desk.logs.shutdown().await;
         self.hosts.clear();
-        while self.desk.fetches.join_next().await.is_some() {}
     }
 
     fn take_waiting_notes(&mut self, events: &mut Vec<Event>) {
@@ -143,11 +159,10 @@ impl Engine {
 
     fn take_note(&mut self, worker: WorkerId, note: Note, events: &mut Vec<Event>) {
         let host = &mut self.hosts[worker.index()];
-        let name = host.name.clone();
         let settled = std::mem::take(&mut host.pending) && matches!(note, Note::Joined { .. } | Note::Refused(_));
         match note {
-            Note::Joined { slots } => events.push(Event::WorkerJoined { worker, host: name, slots }),
-            Note::Refused(reason) => events.push(Event::WorkerRefused { host: name, reason }),
+            Note::Joined { slots } => events.push(Event::WorkerJoined { worker, host: host.name.clone(), slots }),
+            Note::Refused(reason) => events.push(Event::WorkerRefused { host: host.name.clone(), reason }),
             Note::Suspect => events.push(Event::WorkerSuspect(worker)),
             Note::Back => events.push(Event::WorkerBack(worker)),
             Note::Lost(reason) => events.push(Event::WorkerLost { worker, reason }),
@@ -172,7 +187,7 @@ impl Engine {
                     // Saved with the output: after that the worker forgets both.
                     self.desk.finished.insert(attempt, (work.clone(), log));
                 } else if let Some(log) = log {
-                    self.desk.fetches.spawn(fetch_log(self.collector.clone(), attempt, worker, log));
+                    self.desk.logs.spawn(fetch_log(self.collector.clone(), attempt, worker, log));
                 }
                 events.push(Event::AttemptFinished { attempt, worker, work });
             }
@@ -194,12 +209,11 @@ impl Engine {
     fn clear_up(&mut self, attempt: AttemptId, worker: WorkerId, stderr_bytes: u64) {
         let (collector, orders) = (self.collector.clone(), self.hosts[worker.index()].orders.clone());
         let log = self.log(attempt, stderr_bytes);
-        self.desk.fetches.spawn(async move {
+        self.desk.logs.spawn(async move {
             if let Some(log) = log {
                 fetch_log(collector, attempt, worker, log).await;
             }
             let _gone = orders.send(ToWorker::Forget(attempt));
-            None
         });
     }
 
@@ -233,7 +247,7 @@ impl Engine {
     /// Keeps and shows a fact. That the job is done becomes one only once its output is in place.
     fn record(&mut self, fact: Fact) -> anyhow::Result<()> {
         let fact = match fact {
-            Fact::JobFinished { end: End::Done } => Fact::JobFinished { end: self.publish_output() },
+            Fact::JobFinished { end: End::Done } => Fact::JobFinished { end: self.publish_output()? },
             other => other,
         };
         let stamped = Stamped { at: clock::now(), fact };
@@ -245,14 +259,13 @@ impl Engine {
         Ok(())
     }
 
-    fn publish_output(&self) -> End {
-        match self.output.finish() {
-            Ok(()) => End::Done,
-            Err(error) => {
-                let kind = error.downcast_ref().map_or(Kind::Data, |fault: &crate::error::Fault| fault.kind);
-                End::Failed { kind, text: format!("the output cannot be put in place: {error:#}") }
-            }
-        }
+    fn publish_output(&mut self) -> anyhow::Result<End> {
+        self.journal.sync()?;
+        let Err(error) = self.output.finish() else { return Ok(End::Done) };
+        self.desk.unpublished = true;
+        let kind = error.downcast_ref().map_or(Kind::Data, |fault: &Fault| fault.kind);
+        let place = self.output.temporary().display();
+        Ok(End::Failed { kind, text: format!("{error:#}; the complete result stays in {place}") })
     }
 
     fn perform(&mut self, action: Action) {
@@ -294,16 +307,17 @@ impl Engine {
         let (work, log) = self.desk.finished.remove(&attempt).unwrap_or_default();
         let host = &self.hosts[worker.index()];
         let (collector, orders, parts) = (self.collector.clone(), host.orders.clone(), host.parts);
-        self.desk.fetches.spawn(async move {
+        self.desk.commits.spawn(async move {
             let committed = collector.commit(attempt, parts, &work).await;
             if let Some(log) = log {
                 fetch_log(collector, attempt, worker, log).await;
             }
             let _gone = orders.send(ToWorker::Forget(attempt));
-            Some(match committed {
+            match committed {
                 Ok(()) => Event::Committed { attempt, bytes: work.bytes_out },
-                Err(error) => Event::CommitFailed { attempt, text: error.to_string() },
-            })
+                Err(Trouble::There(text)) => Event::CommitFailed { attempt, text },
+                Err(Trouble::Here(text)) => Event::Broken(End::Failed { kind: Kind::Data, text }),
+            }
         });
     }
 
@@ -314,7 +328,6 @@ impl Engine {
 }
 
 /// Saves an attempt's stderr. One that is lost with its worker is no reason to stop; its end was in the failure.
-async fn fetch_log(collector: Collector, attempt: AttemptId, worker: WorkerId, path: PathBuf) -> Option<Event> {
+async fn fetch_log(collector: Collector, attempt: AttemptId, worker: WorkerId, path: PathBuf) {
     let _lost = collector.save_stderr(attempt, worker, path).await;
-    None
 }

@@ -126,8 +126,9 @@ async fn meet(shared: &Shared, worker: WorkerId, host: &HostSpec, link: &Link) -
     // The control channel starts the worker process; only then is there a socket for the other.
     let control = greet(shared, link.open(&shared.job, worker, Role::Control, grace).await?, Role::Control).await?;
     let bulk = greet(shared, link.open(&shared.job, worker, Role::Bulk, grace).await?, Role::Bulk).await?;
-    shared.feed.connect(worker, Mux::start(bulk.reader, bulk.writer, Arc::clone(&shared.feed) as _));
-    let mut conversation = Conversation::new(control);
+    let bulk = Mux::start(bulk.reader, bulk.writer, Arc::clone(&shared.feed) as _);
+    shared.feed.connect(worker, bulk.clone());
+    let mut conversation = Conversation::new(control, bulk);
     let slots = slots_of(host, shared.assignment.slots, link);
     let mut assignment = Assignment { worker, slots, ..shared.assignment.clone() };
     if host.place == Place::Ssh {
@@ -154,15 +155,16 @@ async fn greet(shared: &Shared, mut channel: Channel, role: Role) -> anyhow::Res
     }
 }
 
-/// The control connection.
+/// The control connection, and the bulk connection that belongs to it.
 struct Conversation {
+    bulk: Mux,
     receiver: frames::Receiver<ToDriver>,
     sender: frames::Sender<ToWorker>,
 }
 
 impl Conversation {
-    fn new(channel: Channel) -> Self {
-        Conversation { receiver: frames::receiver(channel.reader), sender: frames::sender(channel.writer) }
+    fn new(channel: Channel, bulk: Mux) -> Self {
+        Conversation { bulk, receiver: frames::receiver(channel.reader), sender: frames::sender(channel.writer) }
     }
 
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
@@ -203,6 +205,8 @@ impl Conversation {
                         return Ok(());
                     }
                 },
+                // Without it the worker gets no input and its results are out of reach.
+                () = self.bulk.closed() => bail!("its connection for bulk data ended"),
                 _ = ping.tick() => {
                     watch.look(&note, timing)?;
                     self.sender.send(&ToWorker::Ping).await.context("writing to the worker")?;

@@ -30,9 +30,16 @@ impl OutputFolder {
     /// # Errors
     /// A [`Fault`] of kind `OutputExists`.
     pub fn check(output: &Output) -> Result<(), Fault> {
-        let taken = fs_err::symlink_metadata(&output.folder).is_ok();
-        if taken && !output.overwrite {
-            let text = format!("the output {} exists (--overwrite replaces it)", output.folder.display());
+        let shown = output.folder.display();
+        if fs_err::symlink_metadata(&output.folder).is_err() {
+            return Ok(());
+        }
+        if !output.overwrite {
+            let text = format!("the output {shown} exists (--overwrite replaces it)");
+            return Err(Fault::new(Kind::OutputExists, text));
+        }
+        if !is_output(&output.folder) {
+            let text = format!("{shown} exists and is no output of a job: --overwrite will not remove it");
             return Err(Fault::new(Kind::OutputExists, text));
         }
         Ok(())
@@ -96,21 +103,33 @@ impl OutputFolder {
         let (new, target) = (&self.temporary, &self.output.folder);
         match renameat_with(CWD, new, CWD, target, RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::EXIST) if self.output.overwrite => {}
+            Err(rustix::io::Errno::EXIST) if self.output.overwrite => return self.replace(),
             Err(rustix::io::Errno::EXIST) => {
                 let text = format!("the output {} was made by somebody else meanwhile", target.display());
-                let text = format!("{text}; this job's result is in {}", new.display());
                 return Err(Fault::new(Kind::OutputExists, text).into());
             }
             // A file system without the flag, such as NFS.
             Err(_) => OutputFolder::check(&self.output)?,
         }
-        let old = beside(target, "runner-old")?;
-        if fs_err::symlink_metadata(target).is_ok() {
-            remove(&old)?;
-            fs_err::rename(target, &old)?;
+        match fs_err::symlink_metadata(target) {
+            Ok(_) => self.replace(),
+            Err(_) => Ok(fs_err::rename(new, target)?),
         }
-        fs_err::rename(new, target)?;
+    }
+
+    /// Puts the new output in the place of an old one, at once where the file system can exchange two names.
+    fn replace(&self) -> anyhow::Result<()> {
+        let (new, target) = (&self.temporary, &self.output.folder);
+        OutputFolder::check(&self.output)?;
+        if renameat_with(CWD, new, CWD, target, RenameFlags::EXCHANGE).is_ok() {
+            return remove(new);
+        }
+        let old = new.with_added_extension("old");
+        fs_err::rename(target, &old)?;
+        if let Err(error) = fs_err::rename(new, target) {
+            fs_err::rename(&old, target)?;
+            return Err(error.into());
+        }
         remove(&old)
     }
 
@@ -118,6 +137,14 @@ impl OutputFolder {
     pub fn abandon(&self) {
         let _gone = fs_err::remove_dir_all(&self.temporary);
     }
+}
+
+/// Whether a folder holds what jobs write, or nothing, or is a file: what may be replaced without a second thought.
+fn is_output(path: &Path) -> bool {
+    let Ok(entries) = fs_err::read_dir(path) else { return true };
+    let names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
+    let is_ours = |name: &OsString| name == "_SUCCESS" || name.as_encoded_bytes().starts_with(b"part-");
+    names.iter().all(is_ours)
 }
 
 /// A hidden name beside `folder`.
@@ -182,12 +209,23 @@ mod tests {
         let parent = tempfile::tempdir().expect("a folder");
         let target = parent.path().join("out");
         fs_err::create_dir(&target).expect("is made");
-        fs_err::write(target.join("old"), "old").expect("is written");
+        fs_err::write(target.join("part-00009"), "old").expect("is written");
         assert!(OutputFolder::check(&Output { folder: target.clone(), overwrite: false }).is_err());
         let output = folder(parent.path(), true);
-        assert!(target.join("old").exists());
+        assert!(target.join("part-00009").exists());
         output.finish().expect("finishes");
-        assert!(!target.join("old").exists() && target.join("_SUCCESS").exists());
+        assert!(!target.join("part-00009").exists() && target.join("_SUCCESS").exists());
         assert_eq!(fs_err::read_dir(parent.path()).expect("is there").count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_no_output_is_not_replaced() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let target = parent.path().join("out");
+        fs_err::create_dir(&target).expect("is made");
+        let output = Output { folder: target.clone(), overwrite: true };
+        OutputFolder::check(&output).expect("an empty one may go");
+        fs_err::write(target.join("thesis.tex"), "years").expect("is written");
+        assert_eq!(OutputFolder::check(&output).map_err(|fault| fault.kind), Err(Kind::OutputExists));
     }
 }

@@ -13,10 +13,10 @@ use super::engine::{Desk, Engine, Host};
 use super::feed::Feed;
 use super::host::{self, Shared};
 use super::output::OutputFolder;
-use super::state::StateFolder;
+use super::state::{JobFolder, StateFolder};
 use crate::clock;
 use crate::error::{Fault, Kind};
-use crate::facts::{End, Fact, Plan, Stamped};
+use crate::facts::{End, Plan};
 use crate::fleet::{Fleet, Place};
 use crate::ids::{Epoch, JobId, Stage, WorkerId};
 use crate::input::Split;
@@ -51,6 +51,8 @@ pub struct Request {
     pub timing: Timing,
     /// Where jobs keep their state.
     pub state: PathBuf,
+    /// What the user should know beforehand.
+    pub hints: Vec<String>,
     /// What shows the job.
     pub progress: Progress,
 }
@@ -75,27 +77,45 @@ pub async fn run(request: Request) -> anyhow::Result<()> {
     let id = JobId::new(&request.job.name, clock::wall_ms() ^ u64::from(std::process::id()) << 20);
     let folder = StateFolder::new(&request.state).create(&id, &request.job)?;
     let output = OutputFolder::create(request.output.clone(), &id)?;
-    let journal = Journal::create(&folder.journal())?;
-    let splits = Arc::new(request.splits);
-    let feed = Arc::new(Feed::new(Arc::clone(&splits), request.job.files.clone()));
-    let plan = Plan {
-        job: Some(id.clone()),
-        name: request.job.name.clone(),
-        wall_ms: clock::wall_ms(),
-        output: request.output.folder.clone(),
-        files: request.files,
-        bytes: splits.iter().map(Split::bytes).sum(),
-        splits: splits.iter().map(Split::bytes).collect(),
-        reduces: request.job.reduces(),
-    };
-    let scheduler = Scheduler::new(Config {
-        maps: plan.splits.clone(),
-        reduces: plan.reduces,
-        epoch: Epoch(0),
-        rules: request.rules,
-    });
+    let ended = run_into(request, &id, folder, output.clone()).await;
+    if !ended.as_ref().is_ok_and(|ended| ended.keeps_result) {
+        output.abandon();
+    }
+    ended?.into_result(&id)
+}
+
+/// How a job ended.
+struct Ended {
+    end: End,
+    interrupted_by: Kind,
+    /// Whether the result is complete but not in its place.
+    keeps_result: bool,
+}
+
+impl Ended {
+    fn into_result(self, id: &JobId) -> anyhow::Result<()> {
+        let fault = match self.end {
+            End::Done => return Ok(()),
+            End::Failed { kind: kind @ Kind::TaskFailed, text } => {
+                Fault::new(kind, format!("{text}\n(`runner logs {id}` shows all that the attempts wrote to stderr)"))
+            }
+            End::Failed { kind, text } => Fault::new(kind, text),
+            End::Interrupted => Fault::new(self.interrupted_by, "interrupted"),
+        };
+        Err(fault.into())
+    }
+}
+
+/// Runs a job whose folders are made.
+async fn run_into(request: Request, id: &JobId, folder: JobFolder, output: OutputFolder) -> anyhow::Result<Ended> {
+    let plan = plan(&request, id);
     let mut progress = request.progress;
     progress.say(&format!("job {id} on {} (from {})", workers(&request.fleet), request.fleet.origin));
+    request.hints.iter().for_each(|hint| progress.say(hint));
+    let splits = Arc::new(request.splits);
+    let feed = Arc::new(Feed::new(Arc::clone(&splits), request.job.files.clone()));
+    let journal = Journal::create(&folder.journal())?;
+    let interrupts = listen_for_interrupts()?;
     let (notes, notes_in) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         job: id.clone(),
@@ -115,34 +135,41 @@ pub async fn run(request: Request) -> anyhow::Result<()> {
     });
     let (hosts, tasks) = start_hosts(&request.fleet, &shared);
     let mut engine = Engine {
-        scheduler,
+        scheduler: Scheduler::new(Config {
+            maps: plan.splits.clone(),
+            reduces: plan.reduces,
+            epoch: Epoch(0),
+            rules: request.rules,
+        }),
         journal,
         progress,
         hosts,
         last_stage: if plan.reduces == 0 { Stage::Map } else { Stage::Reduce },
         splits,
         collector: Collector::new(feed, output.clone()),
-        output: output.clone(),
+        output,
         folder,
         notes: notes_in,
-        interrupts: listen_for_interrupts()?,
+        interrupts,
         desk: Desk::default(),
     };
-    let planned = Stamped { at: clock::now(), fact: Fact::JobPlanned(plan) };
-    engine.journal.append(&planned)?;
-    engine.progress.observe(&planned);
-    let end = engine.run().await;
-    let interrupted_by = engine.interrupted_by();
+    let end = engine.run(plan).await;
+    let (interrupted_by, keeps_result) = (engine.interrupted_by(), engine.keeps_result());
     take_down(engine, tasks, &shared).await;
-    output.abandon();
-    match end? {
-        End::Done => Ok(()),
-        End::Failed { kind: kind @ Kind::TaskFailed, text } => {
-            Err(Fault::new(kind, format!("{text}\n(`runner logs {id}` shows all that the attempts wrote to stderr)"))
-                .into())
-        }
-        End::Failed { kind, text } => Err(Fault::new(kind, text).into()),
-        End::Interrupted => Err(Fault::new(interrupted_by, "interrupted").into()),
+    Ok(Ended { end: end?, interrupted_by, keeps_result })
+}
+
+fn plan(request: &Request, id: &JobId) -> Plan {
+    let splits: Vec<u64> = request.splits.iter().map(Split::bytes).collect();
+    Plan {
+        job: Some(id.clone()),
+        name: request.job.name.clone(),
+        wall_ms: clock::wall_ms(),
+        output: request.output.folder.clone(),
+        files: request.files,
+        bytes: splits.iter().sum(),
+        splits,
+        reduces: request.job.reduces(),
     }
 }
 

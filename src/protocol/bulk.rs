@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::codec::FramedRead;
+use tokio_util::sync::CancellationToken;
 
 pub use incoming::{Aborter, Incoming, IncomingReader};
 pub use outgoing::Outgoing;
@@ -91,6 +92,7 @@ impl Drop for Owner {
 }
 
 struct Shared {
+    closed: CancellationToken,
     frames: mpsc::UnboundedSender<Bytes>,
     next_stream: AtomicU32,
     tables: Mutex<Tables>,
@@ -145,10 +147,20 @@ impl Mux {
         W: AsyncWrite + Send + Unpin + 'static,
     {
         let (frames, queue) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { frames, next_stream: AtomicU32::new(0), tables: Mutex::default() });
+        let shared = Arc::new(Shared {
+            closed: CancellationToken::new(),
+            frames,
+            next_stream: AtomicU32::new(0),
+            tables: Mutex::default(),
+        });
         tokio::spawn(write_frames(output, queue));
         tokio::spawn(read_frames(input, Arc::downgrade(&shared), serve));
         Mux { owner: Arc::new(Owner { shared }) }
+    }
+
+    /// Waits until the connection is gone.
+    pub async fn closed(&self) {
+        self.owner.shared.closed.cancelled().await;
     }
 
     /// Asks for bytes. That the other end refuses or goes away is told by the stream.
@@ -192,6 +204,7 @@ impl Shared {
     }
 
     fn close(&self) {
+        self.closed.cancel();
         let mut tables = self.tables();
         tables.closed = true;
         tables.incoming.clear();

@@ -40,6 +40,8 @@ pub struct Session {
     bulk: watch::Receiver<Option<Mux>>,
     /// Attempts that have not ended; those that have are dropped from it now and then.
     attempts: HashMap<AttemptId, Arc<Control>>,
+    /// Of the setup command.
+    setup: Arc<Control>,
     tasks: TaskTracker,
 }
 
@@ -51,7 +53,15 @@ impl Session {
         report: mpsc::UnboundedSender<ToDriver>,
         bulk: watch::Receiver<Option<Mux>>,
     ) -> Self {
-        Session { scratch, answers, report, bulk, attempts: HashMap::new(), tasks: TaskTracker::new() }
+        Session {
+            scratch,
+            answers,
+            report,
+            bulk,
+            attempts: HashMap::new(),
+            setup: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// Does what the driver says.
@@ -81,6 +91,7 @@ impl Session {
 
     /// Ends everything and removes all files.
     pub async fn clean_up(&mut self) {
+        self.setup.end();
         self.attempts.values().for_each(|control| control.end());
         self.tasks.close();
         self.tasks.wait().await;
@@ -95,9 +106,9 @@ impl Session {
             // Said twice: the first time counts.
             return;
         }
-        let report = self.report.clone();
+        let (report, control) = (self.report.clone(), Arc::clone(&self.setup));
         self.tasks.spawn(async move {
-            let message = match ship::prepare(context).await {
+            let message = match ship::prepare(context, control).await {
                 Ok(()) => ToDriver::Ready,
                 Err(failure) => ToDriver::NotReady(failure),
             };

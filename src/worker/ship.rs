@@ -17,17 +17,19 @@ use crate::input::decode::decode;
 use crate::job::{FileForm, ShippedFile};
 use crate::protocol::bulk::Request;
 
-/// Gets everything in place that a task may need.
+/// Gets everything in place that a task may need; `control` ends the setup command.
 ///
 /// # Errors
 /// As the driver should show it.
-pub async fn prepare(context: Arc<Context>) -> Result<(), Failure> {
+pub async fn prepare(context: Arc<Context>, control: Arc<Control>) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::of(cause_of(&error));
     context.scratch.prepare().map_err(failed)?;
     for index in 0..context.job().files.len() {
         fetch_file(&context, index).await.map_err(failed)?;
     }
-    tokio::task::spawn_blocking(move || set_up(&context)).await.map_err(|error| failed(io::Error::other(error)))?
+    tokio::task::spawn_blocking(move || set_up(&context, &control))
+        .await
+        .map_err(|error| failed(io::Error::other(error)))?
 }
 
 async fn fetch_file(context: &Arc<Context>, index: usize) -> io::Result<()> {
@@ -67,12 +69,11 @@ fn archive_codec(path: &Path) -> Codec {
 }
 
 /// Runs the setup command in the folder of the shipped files.
-fn set_up(context: &Context) -> Result<(), Failure> {
+fn set_up(context: &Context, control: &Control) -> Result<(), Failure> {
     let Some(command) = &context.job().setup else { return Ok(()) };
     let log = Log::new(context.scratch.setup_log(), context.job().limits.stderr_max);
-    let control = Control::default();
     let (folder, env) = (context.scratch.files(), context.environment());
-    let commands = Commands { folder: &folder, env: &env, control: &control, log: &log };
+    let commands = Commands { folder: &folder, env: &env, control, log: &log };
     let result = commands.alone("setup", command);
     let stderr_tail = log.finish().unwrap_or_default().tail;
     result.map_err(|error| Failure { cause: cause_of(&error), stderr_tail })

@@ -13,10 +13,10 @@ fn desk() -> Desk {
 #[test]
 fn an_old_output_stays_until_the_new_one_is_complete() {
     let desk = desk();
-    desk.write("out/old", "precious");
+    desk.write("out/part-00007", "precious");
     let failed = desk.run(&["-q", "mapreduce", "--overwrite", "--attempts", "1", "--map", "exit 1", "in", "out"]);
     assert_eq!(failed.code, Some(1));
-    assert_eq!(fs_err::read(desk.path("out/old")).expect("is still there"), b"precious");
+    assert_eq!(fs_err::read(desk.path("out/part-00007")).expect("is still there"), b"precious");
     assert_eq!(desk.run(&["-q", "mapreduce", "--overwrite", "wordcount", "in", "out"]).code, Some(0));
     assert_eq!(whole(&desk.parts("out")), b"word\t1\n");
     assert_eq!(desk.names(), ["in", "out", "workers.txt"]);

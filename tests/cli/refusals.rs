@@ -93,8 +93,10 @@ fn outputs_that_cannot_be() {
     check_job(&["wordcount", "in", "no/such/out"], 2, "make it first");
     check_job(&["wordcount", "in", "/"], 2, "the name of a folder is expected");
     check_job(&["wordcount", "in", "fs:out"], 2, "no scheme `fs:` is known");
-    check_job(&["wordcount", "--overwrite", "in", "in"], 2, "which --overwrite would delete");
-    check_job(&["wordcount", "--overwrite", "in/file", "in"], 2, "which --overwrite would delete");
+    let desk = desk();
+    desk.write("old/part-00000", "precious\n");
+    check_at(&desk, &["mapreduce", "wordcount", "--overwrite", "old", "old"], 2, "which --overwrite would delete");
+    check_job(&["wordcount", "--overwrite", "in/file", "in"], 4, "is no output of a job");
 }
 
 #[test]

@@ -90,5 +90,6 @@ fn a_large_fleet_ends_within_seconds() {
 #[test]
 fn the_cost_of_an_event_is_told() {
     let count = |name: &str, usual: u32| number(name).map_or(usual, |count| u32::try_from(count).expect("a u32"));
-    speed::measure(count("WORKERS", 500), count("TASKS", 20_000));
+    let (workers, tasks) = (count("WORKERS", 500), count("TASKS", 20_000));
+    println!("{tasks} tasks on {workers} workers: {:?} an event", speed::measure(workers, tasks));
 }

@@ -8,7 +8,7 @@ mod resolve;
 mod ship;
 mod typed;
 
-use super::context::{Context, say};
+use super::context::Context;
 use super::output::print;
 use super::runtime::wait_for;
 use super::{build, hosts, transport};
@@ -33,7 +33,6 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let fleet = hosts::fleet(context)?;
     let state = context.state_folder()?;
     let resolved = resolve::resolve(typed, &context.settings)?;
-    resolved.hints.iter().for_each(|hint| say(hint));
     let build = build::ID;
     let settings = &context.settings;
     let request = Request {
@@ -48,6 +47,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         build: build.to_owned(),
         timing: timing(settings),
         state,
+        hints: resolved.hints,
         progress: Progress::new(context.style),
     };
     wait_for(driver::run(request))?
