@@ -12,6 +12,7 @@ pub mod driver;
 pub mod error;
 pub mod facts;
 pub mod fleet;
+pub mod folders;
 pub mod ids;
 pub mod input;
 pub mod job;

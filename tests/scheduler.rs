@@ -4,7 +4,8 @@
 
 mod script;
 
-use script::check;
+use runner::error::Kind;
+use script::{check, kind_at_the_end};
 
 #[test]
 fn a_job_runs_maps_then_reduces_then_ends() {
@@ -68,6 +69,13 @@ fn a_task_avoids_hosts_that_failed_it_until_none_is_left() {
          fail map-0.2 w0 exit -> retry map-0 1; start map-0.3 w0
          fail map-0.3 w0 exit -> give up map-0; end failed; conclude failed",
     );
+}
+
+#[test]
+fn the_last_cause_tells_the_kind_of_end() {
+    for (cause, kind) in [("exit", Kind::TaskFailed), ("disk", Kind::TaskFailed), ("input", Kind::Data)] {
+        assert_eq!(kind_at_the_end(cause), kind, "{cause}");
+    }
 }
 
 #[test]
@@ -231,6 +239,24 @@ fn a_map_that_writes_something_else_restarts_reduces_or_ends_the_job() {
             "{begin}
              finish map-0.1 w1 77 -> publish map-0.1 w1; finished map; start reduce-0.1 w1"
         ),
+    );
+    // 0 is said where the content hangs on the host.
+    check(
+        "job 1 2; ahead 0",
+        &format!(
+            "{begin}
+             finish reduce-1.0 w1 -> commit reduce-1.0 w1
+             finish map-0.1 w1 0  -> publish map-0.1 w1; finished map; start reduce-0.1 w1"
+        ),
+    );
+    check(
+        "job 1 2; ahead 0",
+        &begin
+            .replace("map-0.0 w0 77", "map-0.0 w0 0")
+            .lines()
+            .chain(["finish map-0.1 w1 78 -> publish map-0.1 w1; finished map; start reduce-0.1 w1"])
+            .collect::<Vec<_>>()
+            .join("\n"),
     );
     check(
         "job 1 2; ahead 0",

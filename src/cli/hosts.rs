@@ -13,12 +13,6 @@ pub fn fleet(context: &Context) -> anyhow::Result<Fleet> {
     let source = choose(context.workers.as_deref(), context.local, standing, context.environment.folder())?;
     match &source {
         Source::Ec2(query) => Ok(wait_for(ec2::discover(query))??),
-        Source::ThisMachine => {
-            let mut fleet = Fleet::resolve(&source)?;
-            let slots = context.settings.worker.slots;
-            fleet.hosts.iter_mut().for_each(|host| host.slots = slots.or(host.slots));
-            Ok(fleet)
-        }
-        Source::File(_) | Source::List(_) => Ok(Fleet::resolve(&source)?),
+        Source::ThisMachine | Source::File(_) | Source::List(_) => Ok(Fleet::resolve(&source)?),
     }
 }

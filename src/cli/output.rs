@@ -1,4 +1,4 @@
-//! What is printed on stdout: data, for a person or the next program.
+//! What is printed on stdout: data, for a person or the next program; and on stderr, where nothing else goes there.
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 
@@ -10,8 +10,20 @@ use anyhow::Context;
 /// When stdout cannot be written for another reason, such as a full disk.
 pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    match write(&mut out).and_then(|()| out.flush()) {
+    unless_gone(write(&mut out).and_then(|()| out.flush())).context("writing to stdout")
+}
+
+/// Prints words for a person on stderr, in one piece.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_error(text: &str) -> anyhow::Result<()> {
+    unless_gone(io::stderr().write_all(text.as_bytes())).context("writing to stderr")
+}
+
+fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("writing to stdout"),
+        other => other,
     }
 }

@@ -1,16 +1,20 @@
 //! The transport that the settings describe.
 
+use std::path::{Path, PathBuf};
+
 use super::context::Context;
+use crate::error::Fault;
 use crate::transport::{Transport, TransportConfig};
 
 /// How hosts are reached by this process.
 ///
 /// # Errors
-/// When our own executable cannot be named, or there is no folder for the sockets of ssh.
+/// A [`Fault`] of kind usage when the configuration for ssh cannot be read; others when there is no folder for the
+/// sockets of ssh.
 pub fn transport(context: &Context, build: &str) -> anyhow::Result<Transport> {
     let settings = &context.settings;
     let transport = Transport::new(TransportConfig {
-        ssh_config: settings.ssh.config.clone(),
+        ssh_config: readable(settings.ssh.config.as_deref())?,
         connect_timeout: settings.ssh.connect_timeout.0,
         connects_per_hop_max: settings.ssh.connects_per_hop_max as usize,
         binary: "/proc/self/exe".into(),
@@ -20,4 +24,16 @@ pub fn transport(context: &Context, build: &str) -> anyhow::Result<Transport> {
         environment: context.environment.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     })?;
     Ok(transport)
+}
+
+/// ssh passes over a file that it cannot include, and would then go where that file was to keep it from.
+fn readable(config: Option<&Path>) -> Result<Option<PathBuf>, Fault> {
+    let Some(config) = config else { return Ok(None) };
+    let refused =
+        |why: &str| Fault::usage(format!("the ssh configuration {why} (--ssh-config, or the setting ssh.config)"));
+    match fs_err::File::open(config).and_then(|file| file.metadata()) {
+        Ok(about) if about.is_dir() => Err(refused(&format!("{} is a folder", config.display()))),
+        Ok(_) => Ok(Some(config.to_owned())),
+        Err(error) => Err(refused(&format!("cannot be read: {error}"))),
+    }
 }

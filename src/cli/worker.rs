@@ -17,19 +17,16 @@ pub enum Command {
     /// Serve a job in this folder until it ends
     Serve {
         /// How long to stay without a driver
-        #[arg(long, value_name = "SECONDS", default_value_t = 7200)]
+        #[arg(long, value_name = "SECONDS")]
         grace: u64,
         /// The folder of the job
         folder: PathBuf,
     },
     /// Join the standard streams to the worker of this folder
     Attach {
-        /// Start the worker if there is none
-        #[arg(long)]
-        start: bool,
-        /// How long it stays without a driver
-        #[arg(long, value_name = "SECONDS", default_value_t = 7200)]
-        grace: u64,
+        /// Start the worker if there is none, to stay so long without a driver
+        #[arg(long, value_name = "SECONDS")]
+        start: Option<u64>,
         /// The folder of the job
         folder: PathBuf,
     },
@@ -50,10 +47,10 @@ pub enum Command {
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve { grace, folder } => serve::run(&folder, build::ID, Duration::from_secs(grace)),
-        Command::Attach { start: true, grace, folder } => {
+        Command::Attach { start: Some(grace), folder } => {
             attach::run(&folder, attach::Start::IfNone(Span::seconds(grace)))
         }
-        Command::Attach { start: false, grace: _, folder } => attach::run(&folder, attach::Start::No),
+        Command::Attach { start: None, folder } => attach::run(&folder, attach::Start::No),
         Command::Supervise { command } => {
             let lifeline = supervise::inherited_lifeline().context("this command is for the worker to call")?;
             supervise::run(&command, lifeline)

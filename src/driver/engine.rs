@@ -16,14 +16,14 @@ use super::host::Note;
 use super::opening::Opening;
 use super::output::OutputFolder;
 use super::state::JobFolder;
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::error::{Fault, Kind};
 use crate::facts::{End, Fact, Plan, Stamped, Work};
 use crate::ids::{AttemptId, Stage, WorkerId};
 use crate::input::Split;
 use crate::journal::Journal;
 use crate::progress::Progress;
-use crate::protocol::control::{SegmentPlace, TaskInput, ToDriver, ToWorker};
+use crate::protocol::control::{self, SegmentPlace, TaskInput, ToDriver, ToWorker};
 use crate::scheduler::{Action, Event, Scheduler};
 
 /// How often the display is drawn.
@@ -83,6 +83,14 @@ impl Host {
     }
 }
 
+/// Ends at a moment, if there is one.
+async fn wait_until(moment: Option<Moment>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(clock::instant(moment).into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What the engine has in its hands.
 #[derive(Default)]
 pub struct Desk {
@@ -109,6 +117,7 @@ impl Engine {
         self.record(Fact::JobPlanned(plan))?;
         let mut draw = tokio::time::interval(DRAW_EVERY);
         loop {
+            let deadline = self.scheduler.deadline();
             let mut events = Vec::new();
             tokio::select! {
                 Some((worker, note)) = self.notes.recv() => {
@@ -121,6 +130,7 @@ impl Engine {
                     self.desk.interrupted_by = Some(kind);
                     events.push(Event::Interrupted);
                 }
+                () = wait_until(deadline), if deadline.is_some() => {}
                 _ = draw.tick() => self.progress.tick(clock::now()),
             }
             self.step(events)?;
@@ -177,8 +187,9 @@ impl Engine {
         match message {
             ToDriver::Started(attempt) => events.push(Event::AttemptStarted { attempt, worker }),
             ToDriver::Progress(attempts) => {
-                for now in attempts {
-                    self.progress.sample(now.attempt, now.bytes_done, now.bytes_total);
+                for control::Progress { attempt, bytes_done, bytes_total, waited } in attempts {
+                    self.progress.sample(attempt, bytes_done, bytes_total);
+                    events.push(Event::AttemptProgressed { attempt, worker, bytes_done, bytes_total, waited });
                 }
             }
             ToDriver::Finished { attempt, work, stderr_bytes } => {

@@ -130,7 +130,7 @@ async fn meet(shared: &Shared, worker: WorkerId, host: &HostSpec, link: &Link) -
     shared.feed.connect(worker, bulk.clone());
     let mut conversation = Conversation::new(control, bulk);
     let slots = slots_of(host, shared.assignment.slots, link);
-    let mut assignment = Assignment { worker, slots, ..shared.assignment.clone() };
+    let mut assignment = Assignment { worker, slots, memory: host.memory, ..shared.assignment.clone() };
     if host.place == Place::Ssh {
         assignment.output_here = None;
     }

@@ -128,6 +128,7 @@ async fn run_into(request: Request, id: &JobId, folder: JobFolder, output: Outpu
             id: id.clone(),
             worker: WorkerId(0),
             slots: request.slots,
+            memory: None,
             output_here: Some(output.temporary().to_owned()),
         },
         timing: request.timing,

@@ -1,5 +1,5 @@
 //! What jobs leave on the driver's machine: a folder each, with the job as resolved, its journal, and the stderr of its
-//! attempts.
+//! attempts. Nobody else can look into them: a job has its variables in it, which may be secrets.
 //!
 //! While a driver runs a job it holds a lock on the folder; the lock goes with the process, however that ends.
 
@@ -10,6 +10,7 @@ use fs_err::File;
 
 use crate::clock;
 use crate::error::{Fault, Kind};
+use crate::folders::private_folder;
 use crate::ids::{AttemptId, JobId};
 use crate::job::Job;
 use crate::journal::Journal;
@@ -41,11 +42,42 @@ impl StateFolder {
     /// When it cannot be made or written.
     pub fn create(&self, id: &JobId, job: &Job) -> anyhow::Result<JobFolder> {
         let root = self.jobs.join(id.as_str());
-        fs_err::create_dir_all(root.join("logs"))?;
+        for folder in [&self.jobs, &root, &root.join("logs")] {
+            private_folder(folder)?;
+        }
         let lock = File::create(root.join("lock"))?;
         lock.file().try_lock().with_context(|| format!("locking {}", root.display()))?;
         fs_err::write(root.join("job.json"), serde_json::to_vec_pretty(job)?)?;
         Ok(JobFolder { root, _lock: Some(lock) })
+    }
+
+    /// Removes the oldest jobs until so many are left, but none that a driver holds.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed, or a job not removed.
+    pub fn keep_newest(&self, jobs: usize) -> anyhow::Result<()> {
+        if !self.jobs.exists() {
+            return Ok(());
+        }
+        let mut found = Vec::new();
+        for id in self.ids()? {
+            let root = self.jobs.join(id.as_str());
+            // What was never completely made, or is being made or removed by somebody, is as old as its folder.
+            let about = fs_err::metadata(root.join("job.json")).or_else(|_| fs_err::metadata(&root));
+            let Some(made) = about.ok().and_then(|about| about.modified().ok()) else { continue };
+            found.push((made, root));
+        }
+        found.sort();
+        let surplus = found.len().saturating_sub(jobs);
+        found.into_iter().take(surplus).try_for_each(|(_, root)| remove_unless_held(&root))
+    }
+
+    fn ids(&self) -> anyhow::Result<Vec<JobId>> {
+        let mut ids = Vec::new();
+        for entry in fs_err::read_dir(&self.jobs)? {
+            ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<JobId>().ok()));
+        }
+        Ok(ids)
     }
 
     /// The folder of a job that was run here.
@@ -70,9 +102,7 @@ impl StateFolder {
         if !self.jobs.exists() {
             return Ok((jobs, unreadable));
         }
-        for entry in fs_err::read_dir(&self.jobs)? {
-            let name = entry?.file_name();
-            let Some(id) = name.to_str().and_then(|name| name.parse::<JobId>().ok()) else { continue };
+        for id in self.ids()? {
             match self.line(&id) {
                 Ok(line) => jobs.push(line),
                 Err(error) => unreadable.push(format!("{id}: {error:#}")),
@@ -126,5 +156,63 @@ impl JobFolder {
             Ok(Err(std::fs::TryLockError::WouldBlock)) => Driver::Alive { now_ms: clock::wall_ms() },
             Ok(_) | Err(_) => Driver::Gone,
         }
+    }
+}
+
+/// Holds the lock meanwhile, so that no driver takes the job up.
+fn remove_unless_held(root: &Path) -> anyhow::Result<()> {
+    let lock = File::open(root.join("lock"));
+    if let Ok(Err(std::fs::TryLockError::WouldBlock)) = lock.as_ref().map(|lock| lock.file().try_lock()) {
+        return Ok(());
+    }
+    match fs_err::remove_dir_all(root) {
+        // Another driver was there first.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => Ok(removed?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    /// A job so many seconds old, without a driver.
+    fn make(state: &StateFolder, id: &str, age: u64) -> PathBuf {
+        let root = state.jobs.join(id);
+        fs_err::create_dir_all(root.join("logs")).expect("is made");
+        for file in ["lock", "job.json"] {
+            let file = File::create(root.join(file)).expect("is made");
+            file.file()
+                .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age))
+                .expect("has a time");
+        }
+        root
+    }
+
+    #[test]
+    fn the_newest_stay_and_those_that_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = StateFolder::new(folder.path());
+        state.keep_newest(0).expect("nothing is to be done");
+        let held = File::open(make(&state, "held-000001", 9).join("lock")).expect("is there");
+        held.file().try_lock().expect("is free");
+        for (id, age) in [("old-000001", 8), ("mid-000001", 5), ("new-000001", 2)] {
+            make(&state, id, age);
+        }
+        let stranger = state.jobs.join("no job");
+        fs_err::create_dir(&stranger).expect("is made");
+        let check = |kept: usize, expected: &[&str]| {
+            state.keep_newest(kept).expect("removes");
+            let mut ids: Vec<_> = state.ids().expect("lists").iter().map(ToString::to_string).collect();
+            ids.sort();
+            assert_eq!(ids, expected, "{kept}");
+        };
+        check(4, &["held-000001", "mid-000001", "new-000001", "old-000001"]);
+        check(2, &["held-000001", "mid-000001", "new-000001"]);
+        check(0, &["held-000001"]);
+        drop(held);
+        check(0, &[]);
+        assert!(stranger.exists());
     }
 }

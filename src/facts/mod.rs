@@ -75,6 +75,22 @@ pub enum Fact {
         /// How many different tasks failed there.
         failures: u32,
     },
+    /// The worker gets fewer tasks or none, since copies of what it ran won: its host is slow.
+    WorkerMarked {
+        /// Which.
+        worker: WorkerId,
+        /// The newest evidence.
+        slowness: Slowness,
+        /// The share of its places that it keeps, in percent.
+        share_percent: u32,
+        /// For how long, unless a task at a normal pace clears it.
+        until: Moment,
+    },
+    /// The worker gets its full share again.
+    WorkerCleared {
+        /// Which.
+        worker: WorkerId,
+    },
     /// The first attempt of a stage was sent out.
     StageStarted {
         /// Which.
@@ -84,6 +100,19 @@ pub enum Fact {
     StageFinished {
         /// Which.
         stage: Stage,
+    },
+    /// An attempt is a straggler: another one of the task is about to be sent, and the first to end wins.
+    AttemptCopied {
+        /// The copy.
+        attempt: AttemptId,
+        /// Where it goes.
+        worker: WorkerId,
+        /// The straggler.
+        of: AttemptId,
+        /// Where that runs.
+        from: WorkerId,
+        /// How slow it is.
+        lag: Lag,
     },
     /// An attempt was sent to a worker; it runs when a slot is free there.
     AttemptQueued {
@@ -147,6 +176,49 @@ pub enum Fact {
     },
 }
 
+/// How far a straggler lags behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lag {
+    /// It has input left.
+    Rate {
+        /// Time that the rest takes at its rate.
+        left: Duration,
+        /// Time that all of it takes at its peers' rate, the start of a copy included.
+        elsewhere: Duration,
+    },
+    /// It has none left, or never had.
+    Overdue {
+        /// How long it has run.
+        worked: Duration,
+        /// How long its peers took for as much.
+        usual: Duration,
+    },
+}
+
+impl Lag {
+    /// About how long it would still run; one that is overdue, as long again as it has.
+    pub fn left(&self) -> Duration {
+        match self {
+            Lag::Rate { left, .. } => *left,
+            Lag::Overdue { worked, .. } => *worked,
+        }
+    }
+}
+
+/// What shows that a host is slow: the same task on two hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slowness {
+    /// The straggler.
+    pub attempt: AttemptId,
+    /// How long it had worked without an end.
+    pub there: Duration,
+    /// The copy that won.
+    pub winner: AttemptId,
+    /// How long that took.
+    pub elsewhere: Duration,
+}
+
 /// What was planned.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -183,7 +255,8 @@ pub struct Work {
     pub bytes_shuffled: u64,
     /// Sorted runs that did not fit in memory.
     pub spills: u32,
-    /// The identity of the output: equal for equal content, whatever the codec.
+    /// The identity of the output: equal for equal content, whatever the codec. 0 where it may differ from host to host
+    /// although the program does the same, and is not to be compared.
     pub hash: u64,
     /// How long it held its slot.
     pub took: Duration,

@@ -107,7 +107,7 @@ impl Fleet {
     /// A [`Fault`] of kind usage: the file is missing, unreadable, malformed or without hosts. A bug is reported for a
     /// source on EC2, which the caller has to hand to [`ec2::discover`].
     pub fn resolve(source: &Source) -> Result<Fleet, Fault> {
-        let (mut hosts, origin) = match source {
+        let (hosts, origin) = match source {
             Source::ThisMachine => return Ok(local::fleet()),
             Source::File(path) => (source::read(path)?, Origin::File(path.clone())),
             Source::List(text) => (workers_file::parse_list(text)?, Origin::List(text.clone())),
@@ -115,7 +115,6 @@ impl Fleet {
                 return Err(Fault::new(Kind::Bug, format!("{source:?} reached the parser of hosts")));
             }
         };
-        hosts.iter_mut().for_each(local::fill_in);
         if hosts.is_empty() {
             return Err(no_hosts(&origin));
         }

@@ -182,6 +182,7 @@ mod tests {
         fs_err::write(&path, "node[1-2]\n:\n").expect("writes");
         let fleet = Fleet::resolve(&Source::File(path)).expect("a fleet");
         assert_eq!(fleet.names(), ["node1", "node2", "local"]);
-        assert!(fleet.hosts[2].slots.is_some_and(|slots| slots > 0));
+        // The settings have a say in it.
+        assert_eq!(fleet.hosts[2].slots, None);
     }
 }

@@ -69,7 +69,8 @@ fn sample_file(file: &InputFile, places: &[u64], key: &KeyRule, keys: &mut Vec<V
             let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", file.path.display()));
             let text_max = (DECODED_PER_KEY * places.len() as u64).min(DECODED_MAX);
             let mut text = Vec::new();
-            decode(file.codec, opened)?.take(text_max).read_to_end(&mut text).map_err(named)?;
+            let decoded = decode(file.codec, opened).map_err(named)?;
+            decoded.take(text_max).read_to_end(&mut text).map_err(named)?;
             let places = (0..places.len()).map(|index| place(index, places.len(), text.len() as u64));
             sample_places(|buffer, at| Ok(read_from(&text, buffer, at)), places, key, keys)
         }

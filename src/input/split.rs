@@ -61,6 +61,22 @@ impl Codec {
         }
     }
 
+    /// How the tar archive is compressed that a file's name tells; none where it tells of no archive.
+    pub fn of_archive(name: &str) -> Option<Self> {
+        const ENDINGS: [(&str, Codec); 9] = [
+            (".tar", Codec::Plain),
+            (".tar.gz", Codec::Gzip),
+            (".tgz", Codec::Gzip),
+            (".tar.zst", Codec::Zstd),
+            (".tzst", Codec::Zstd),
+            (".tar.bz2", Codec::Bzip2),
+            (".tbz2", Codec::Bzip2),
+            (".tar.xz", Codec::Xz),
+            (".txz", Codec::Xz),
+        ];
+        ENDINGS.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, codec)| codec)
+    }
+
     /// Its name for people.
     pub fn name(self) -> &'static str {
         match self {
@@ -107,6 +123,20 @@ mod tests {
         check("/in/a.GZ", Codec::Plain);
         check("/in/gz", Codec::Plain);
         check("/in.gz/a", Codec::Plain);
+    }
+
+    #[test]
+    fn archives_are_told_by_their_suffix() {
+        let check = |name: &str, codec| assert_eq!(Codec::of_archive(name), codec, "{name}");
+        check("a.tar", Some(Codec::Plain));
+        check("a.tar.gz", Some(Codec::Gzip));
+        check("a.b.tgz", Some(Codec::Gzip));
+        check("a.tzst", Some(Codec::Zstd));
+        check("a.tar.bz2", Some(Codec::Bzip2));
+        check("a.txz", Some(Codec::Xz));
+        check("a.gz", None);
+        check("a.TGZ", None);
+        check("tgz", None);
     }
 
     #[test]

@@ -64,18 +64,16 @@ pub enum Builtin {
         /// In the syntax of the `regex` crate, over bytes.
         pattern: String,
     },
-    /// All lines in bytewise order.
-    Sort,
     /// Every different line once.
     Distinct,
-    /// The exact sum of the numbers of each key: `key<TAB>sum`.
+    /// The exact sum of the numbers of each key: key, separator, sum.
     Sum,
-    /// Of lines `key<TAB>number`, those with the largest numbers, largest first; equal numbers by line.
+    /// Of lines that end in separator and number, those with the largest numbers, largest first; equal numbers by line.
     Top {
         /// How many.
         count: u64,
     },
-    /// For each key in both inputs, every pair of values: `key<TAB>value<TAB>other value`.
+    /// For each key in both inputs, every pair of values: key, value and other value, with separators between.
     Join,
 }
 
@@ -84,7 +82,8 @@ pub enum Builtin {
 pub struct ShippedFile {
     /// Where it lies on the driver's machine.
     pub source: PathBuf,
-    /// Its name in the folder of every task; none for an archive, whose contents go there.
+    /// Its name in the folder of every task; where the contents of an archive go there, its name as typed, which tells how
+    /// it is compressed.
     pub name: String,
     /// What is done with it on the worker.
     pub form: FileForm,

@@ -89,8 +89,11 @@ impl Board {
             | Fact::WorkerBack { .. }
             | Fact::WorkerLost { .. }
             | Fact::WorkerBarred { .. }
+            | Fact::WorkerMarked { .. }
+            | Fact::WorkerCleared { .. }
             | Fact::StageStarted { .. }
             | Fact::StageFinished { .. }
+            | Fact::AttemptCopied { .. }
             | Fact::AttemptQueued { .. }
             | Fact::OutputLost { .. }
             | Fact::PartCommitted { .. }

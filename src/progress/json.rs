@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::board::Board;
-use crate::facts::{Cause, End, Fact, Failure, Next, Plan, Stamped, Work};
+use crate::facts::{Cause, End, Fact, Failure, Lag, Next, Plan, Slowness, Stamped, Work};
 use crate::ids::{AttemptId, WorkerId};
 
 /// A stream of JSON lines, and one of words beside it.
@@ -83,8 +84,18 @@ fn fields(fact: &Fact, board: &Board) -> (&'static str, Value) {
         Fact::WorkerBarred { worker, failures } => {
             ("worker_barred", joined([on(worker), json!({"failures": failures})]))
         }
+        Fact::WorkerMarked { worker, slowness, share_percent, until } => {
+            let evidence = slowness_fields(slowness);
+            let held = json!({"share_percent": share_percent, "until_ms": until.0 / 1000});
+            ("worker_marked", joined([on(worker), evidence, held]))
+        }
+        Fact::WorkerCleared { worker } => ("worker_cleared", on(worker)),
         Fact::StageStarted { stage } => ("stage_started", json!({"stage": stage})),
         Fact::StageFinished { stage } => ("stage_finished", json!({"stage": stage})),
+        Fact::AttemptCopied { attempt, worker, of, from, lag } => {
+            let straggler = json!({"of": of.to_string(), "from": board.tally.host(*from)});
+            ("attempt_copied", joined([run(attempt, worker), straggler, lag_fields(lag)]))
+        }
         Fact::AttemptQueued { attempt, worker } => ("attempt_queued", run(attempt, worker)),
         Fact::AttemptStarted { attempt, worker } => ("attempt_started", run(attempt, worker)),
         Fact::AttemptFinished { attempt, worker, work } => {
@@ -125,7 +136,7 @@ fn work_fields(work: &Work) -> Value {
         "bytes_shuffled": work.bytes_shuffled, "spills": work.spills,
         // A JSON number is exact to 2^53 only.
         "hash": format!("{:016x}", work.hash),
-        "took_ms": u64::try_from(work.took.as_millis()).unwrap_or(u64::MAX), "counters": counters,
+        "took_ms": whole_ms(work.took), "counters": counters,
     })
 }
 
@@ -142,6 +153,23 @@ fn failure_fields(failure: &Failure) -> Value {
     };
     let words = json!({"cause": cause, "text": failure.cause.to_string(), "stderr_tail": failure.stderr_tail});
     joined([words, detail])
+}
+
+fn lag_fields(lag: &Lag) -> Value {
+    match lag {
+        Lag::Rate { left, elsewhere } => json!({"left_ms": whole_ms(*left), "elsewhere_ms": whole_ms(*elsewhere)}),
+        Lag::Overdue { worked, usual } => json!({"worked_ms": whole_ms(*worked), "usual_ms": whole_ms(*usual)}),
+    }
+}
+
+fn slowness_fields(slowness: &Slowness) -> Value {
+    let Slowness { attempt, there, winner, elsewhere } = slowness;
+    let times = json!({"there_ms": whole_ms(*there), "elsewhere_ms": whole_ms(*elsewhere)});
+    joined([named(attempt), json!({"winner": winner.to_string()}), times])
+}
+
+fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn next_fields(next: Next) -> Value {

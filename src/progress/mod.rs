@@ -10,6 +10,7 @@ mod board;
 mod json;
 mod notices;
 mod plain;
+mod stragglers;
 
 use std::io;
 
@@ -23,7 +24,7 @@ use crate::report::{Report, Tally};
 use bars::Bars;
 use board::Board;
 use json::Json;
-use notices::Notices;
+use notices::{Notices, Tone};
 use plain::Plain;
 
 /// How progress is shown.
@@ -35,7 +36,7 @@ pub enum Style {
     Plain,
     /// Facts as JSON lines on stdout; what went wrong in words on stderr.
     Json,
-    /// Nothing.
+    /// Nothing but what went wrong.
     Quiet,
 }
 
@@ -60,7 +61,8 @@ enum Screen {
     Bars(Bars),
     Plain(Plain),
     Json(Json),
-    Quiet,
+    /// Where the rest of [`Plain`] is left out.
+    Quiet(Plain),
 }
 
 impl Progress {
@@ -70,7 +72,7 @@ impl Progress {
             Style::Bars => Screen::Bars(Bars::new(Term::buffered_stderr())),
             Style::Plain => Screen::Plain(Plain::new(Box::new(io::stderr()))),
             Style::Json => Screen::Json(Json::new(Box::new(io::stdout()), Box::new(io::stderr()))),
-            Style::Quiet => Screen::Quiet,
+            Style::Quiet => Screen::Quiet(Plain::new(Box::new(io::stderr()))),
         })
     }
 
@@ -81,13 +83,13 @@ impl Progress {
     /// Takes in a fact, and says at once what a user should know of it.
     pub fn observe(&mut self, stamped: &Stamped) {
         self.board.observe(stamped);
-        for notice in self.notices.observe(&stamped.fact, &self.board) {
-            self.screen.say(&notice);
+        for notice in self.notices.observe(stamped, &self.board) {
+            self.screen.notify(&notice, Tone::of(&stamped.fact));
         }
         match &mut self.screen {
             Screen::Plain(plain) => plain.observe(&stamped.fact, &self.board),
             Screen::Json(json) => json.observe(stamped, &self.board),
-            Screen::Bars(_) | Screen::Quiet => {}
+            Screen::Bars(_) | Screen::Quiet(_) => {}
         }
     }
 
@@ -100,12 +102,12 @@ impl Progress {
     pub fn tick(&mut self, now: Moment) {
         self.board.tick(now);
         for notice in self.notices.tick(now) {
-            self.screen.say(&notice);
+            self.screen.notify(&notice, Tone::Trouble);
         }
         match &mut self.screen {
             Screen::Bars(bars) => bars.tick(&self.board, now),
             Screen::Plain(plain) => plain.tick(&self.board, now),
-            Screen::Json(_) | Screen::Quiet => {}
+            Screen::Json(_) | Screen::Quiet(_) => {}
         }
     }
 
@@ -117,13 +119,13 @@ impl Progress {
     /// Ends the display: the bars vanish, and the summary of a job that has ended stands in their place.
     pub fn finish(mut self) {
         for notice in self.notices.rest() {
-            self.screen.say(&notice);
+            self.screen.notify(&notice, Tone::Trouble);
         }
         let summary = self.board.tally.has_ended().then(|| Report::of(&self.board.tally).to_string());
         match self.screen {
             Screen::Bars(bars) => bars.finish(summary.as_deref()),
             Screen::Plain(mut plain) => plain.write(summary.as_deref().unwrap_or_default()),
-            Screen::Json(_) | Screen::Quiet => {}
+            Screen::Json(_) | Screen::Quiet(_) => {}
         }
     }
 
@@ -134,14 +136,22 @@ impl Progress {
 }
 
 impl Screen {
-    /// A notice of one or more lines, marked as ours.
+    /// A notice, where it is of the kind that is shown.
+    fn notify(&mut self, text: &str, tone: Tone) {
+        match (&mut *self, tone) {
+            (Screen::Quiet(plain), Tone::Trouble) => plain.say(text),
+            (_, Tone::Trouble | Tone::News) => self.say(text),
+        }
+    }
+
+    /// Something of one or more lines, marked as ours.
     fn say(&mut self, text: &str) {
-        let text = format!("runner: {text}");
+        let marked = format!("runner: {text}");
         match self {
-            Screen::Bars(bars) => bars.say(&text),
-            Screen::Plain(plain) => plain.write(&(text + "\n")),
-            Screen::Json(json) => json.say(&text),
-            Screen::Quiet => {}
+            Screen::Bars(bars) => bars.say(&marked),
+            Screen::Plain(plain) => plain.say(text),
+            Screen::Json(json) => json.say(&marked),
+            Screen::Quiet(_) => {}
         }
     }
 }
@@ -205,5 +215,23 @@ mod tests {
         let progress = run(Progress::new(Style::Quiet), "plan 1 / 0\n finish map-0.0 0 1\n commit map-0.0 1");
         assert_eq!(progress.tally().phase(crate::ids::Stage::Map).done, 1);
         progress.finish();
+    }
+
+    #[test]
+    fn quiet_tells_what_went_wrong_and_nothing_else() {
+        let err = Shared::default();
+        let script = "plan 1 1 / 1\n join 0 a 1\n join 1 b 1\n refuse c no route\n stage map\n start map-0.0 0
+             tick 9000\n fail map-0.0 0 1 3\n suspect 1\n back 1\n join 2 d 1\n lose 1 gone\n finish map-1.0 0 1
+             staged map\n end done";
+        let mut progress = Progress::on(Screen::Quiet(Plain::new(Box::new(err.clone()))));
+        progress.say("job x on 2 workers");
+        run(progress, script).finish();
+        assert_eq!(
+            err.text(),
+            "runner: c takes no part: no route\n\
+             runner: map-0.0 failed on a: the map command exited with code 1\n  \
+             tried again elsewhere (3 failures left)\n\
+             runner: b is lost: gone\n"
+        );
     }
 }

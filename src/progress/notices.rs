@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::board::Board;
+use super::stragglers::{copied_text, marked_text};
 use crate::clock::Moment;
-use crate::facts::{Fact, Failure, Next};
+use crate::facts::{Fact, Failure, Next, Stamped};
 use crate::ids::{AttemptId, WorkerId};
 use crate::report::{Shards, count_of, printable};
 
@@ -19,6 +20,43 @@ const TAIL_LINES_MAX: usize = 12;
 const TAIL_WIDTH_MAX: usize = 400;
 /// How often the failures that were only counted are told.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
+
+/// What a notice is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Something went wrong, and will not be taken back.
+    Trouble,
+    /// All else.
+    News,
+}
+
+impl Tone {
+    /// That of what is said of a fact. What is only said later, as a count, is trouble.
+    pub fn of(fact: &Fact) -> Self {
+        match fact {
+            Fact::WorkerRefused { .. }
+            | Fact::WorkerLost { .. }
+            | Fact::WorkerBarred { .. }
+            | Fact::WorkerMarked { .. }
+            | Fact::AttemptFailed { .. }
+            | Fact::OutputLost { .. } => Tone::Trouble,
+            Fact::WorkerSuspect { .. }
+            | Fact::WorkerBack { .. }
+            | Fact::WorkerJoined { .. }
+            | Fact::WorkerCleared { .. }
+            | Fact::AttemptCopied { .. }
+            | Fact::StageStarted { .. }
+            | Fact::StageFinished { .. }
+            | Fact::JobPlanned(_)
+            | Fact::AttemptQueued { .. }
+            | Fact::AttemptStarted { .. }
+            | Fact::AttemptFinished { .. }
+            | Fact::AttemptDropped { .. }
+            | Fact::PartCommitted { .. }
+            | Fact::JobFinished { .. } => Tone::News,
+        }
+    }
+}
 
 /// Turns facts into words, and holds back repetitions.
 #[derive(Debug, Default)]
@@ -47,7 +85,8 @@ struct Repeated {
 
 impl Notices {
     /// What is to be said of a fact that the board has taken in: lines without end, the first one unindented.
-    pub fn observe(&mut self, fact: &Fact, board: &Board) -> Vec<String> {
+    pub fn observe(&mut self, stamped: &Stamped, board: &Board) -> Vec<String> {
+        let Stamped { at, fact } = stamped;
         let one = |text: String| vec![text];
         match fact {
             Fact::StageStarted { .. } if !self.begun => {
@@ -70,6 +109,13 @@ impl Notices {
                 board.tally.host(*worker),
                 count_of(u64::from(*failures), "different task")
             )),
+            Fact::WorkerMarked { worker, slowness, share_percent, until } => {
+                one(marked_text(*worker, slowness, *share_percent, until.since(*at), board))
+            }
+            Fact::WorkerCleared { worker } => one(format!("{} gets its full share again", board.tally.host(*worker))),
+            Fact::AttemptCopied { attempt, worker, from, lag, .. } => {
+                one(copied_text(*attempt, *worker, *from, lag, board))
+            }
             Fact::AttemptFailed { attempt, worker, failure, next } => {
                 self.on_failed(*attempt, *worker, failure, *next, board).into_iter().collect()
             }
@@ -210,7 +256,7 @@ mod tests {
         let (mut board, mut notices, mut said) = (Board::default(), Notices::default(), String::new());
         for (place, stamped) in facts(&script).iter().enumerate() {
             board.observe(stamped);
-            for notice in notices.observe(&stamped.fact, &board) {
+            for notice in notices.observe(stamped, &board) {
                 if place > 3 {
                     said += &(notice + "\n");
                 }
@@ -286,6 +332,23 @@ mod tests {
         check(
             "start map-0.0 1\n start map-1.0 0\n lose 1 connection reset",
             "node07 is lost: connection reset (1 of its attempts start again elsewhere)\n",
+        );
+        check(
+            "copy map-3.1 0 map-3.0 1 left 12000 2000",
+            "map-3 is copied to node06: 12.0s left on node07 would be 2.0s there\n",
+        );
+        check(
+            "copy map-3.1 0 map-3.0 1 left 999999999999 2000",
+            "map-3 is copied to node06: it hardly moves on node07, and would take 2.0s there\n",
+        );
+        check(
+            "copy map-3.1 0 map-3.0 1 worked 30000 9000",
+            "map-3 is copied to node06: it has run 30.0s on node07, others took 9.0s\n",
+        );
+        check(
+            "5000 mark 1 50 605 map-3.0 20000 2000\n clear 1",
+            "node07 is slow: map-3 was not done there after 20.0s, and took 2.0s elsewhere; it gets 50 % of its share \
+             for 10m 0s\nnode07 gets its full share again\n",
         );
         check("bar 1 3", "node07 gets no more tasks: 3 different tasks failed there\n");
         let (mut notices, text) = said("unmake map-0.0\n unmake map-1.0");

@@ -56,6 +56,11 @@ impl Plain {
         }
     }
 
+    /// Writes a notice of one or more lines, marked as ours.
+    pub fn say(&mut self, text: &str) {
+        self.write(&format!("runner: {text}\n"));
+    }
+
     /// Writes whole lines in one piece. That nobody reads them is no reason to end a job.
     pub fn write(&mut self, lines: &str) {
         let _ = self.err.write_all(lines.as_bytes()).and_then(|()| self.err.flush());

@@ -1,6 +1,7 @@
 //! The control connection: who is there, what to run, what became of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +9,7 @@ use crate::facts::{Failure, Work};
 use crate::ids::{AttemptId, Epoch, JobId, WorkerId};
 use crate::input::Split;
 use crate::job::Job;
+use crate::units::Bytes;
 
 /// The first frame of every connection to a worker, from the one who connects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +111,8 @@ pub struct Assignment {
     pub worker: WorkerId,
     /// Attempts at once.
     pub slots: u32,
+    /// What they may plan with together, where `workers.txt` says it.
+    pub memory: Option<Bytes>,
     /// Where output parts go if the driver's files are this machine's own; else the driver pulls them.
     pub output_here: Option<PathBuf>,
 }
@@ -143,4 +147,6 @@ pub struct Progress {
     pub bytes_done: u64,
     /// Bytes of its input, as far as known.
     pub bytes_total: u64,
+    /// How long it waited for input so far.
+    pub waited: Duration,
 }

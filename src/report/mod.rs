@@ -57,6 +57,10 @@ pub struct Report {
     pub retries: u64,
     /// Attempts that had not begun and went to another worker.
     pub moved: u64,
+    /// Copies of stragglers.
+    pub copies: u64,
+    /// Those of them that won.
+    pub copies_won: u64,
     /// Attempts that ended because another of the same task won.
     pub beaten: u64,
     /// Finished map outputs that were lost and made again.
@@ -172,6 +176,8 @@ impl Report {
             failures: tally.events.failures,
             retries: tally.events.retries,
             moved: tally.events.moved,
+            copies: tally.copies().0,
+            copies_won: tally.copies().1,
             beaten: tally.events.beaten,
             outputs_lost: tally.events.outputs_lost,
             workers: workers(tally),
@@ -325,7 +331,11 @@ wordcount-7k2m9q done in 8.1s on 2 workers with 8 slots
             start map-1.0 1
             fail map-0.0 0 1 3 oh
             drop map-0.1 1 moved
+            copy map-1.1 1 map-1.0 0 left 9000 1000
             drop map-1.1 1 beaten
+            copy map-1.2 1 map-1.0 0 worked 9000 1000
+            finish map-1.2 1 10
+            commit map-1.2 10
             unmake map-1.0
             lose 1 gone
             900 end failed map-0 failed for good";

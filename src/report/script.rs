@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::error::Kind;
-use crate::facts::{Cause, DropReason, End, Fact, Failure, Next, Plan, Stamped, Work};
+use crate::facts::{Cause, DropReason, End, Fact, Failure, Lag, Next, Plan, Slowness, Stamped, Work};
 use crate::ids::{AttemptId, Epoch, Stage, TaskId, WorkerId};
 
 /// The facts of a script.
@@ -38,6 +38,7 @@ fn fact(verb: &str, rest: &str) -> Fact {
     let words: Vec<&str> = rest.split_whitespace().collect();
     let worker = |place: usize| WorkerId(words[place].parse().expect("a worker"));
     let number = |place: usize| words.get(place).map_or(0, |word| word.parse::<u64>().expect("a number"));
+    let time = |place: usize| Duration::from_millis(number(place));
     let tail = |place: usize| words[place..].join(" ");
     match verb {
         "plan" => Fact::JobPlanned(plan(rest)),
@@ -47,6 +48,30 @@ fn fact(verb: &str, rest: &str) -> Fact {
         "back" => Fact::WorkerBack { worker: worker(0) },
         "lose" => Fact::WorkerLost { worker: worker(0), reason: tail(1) },
         "bar" => Fact::WorkerBarred { worker: worker(0), failures: number(1) as u32 },
+        // mark WORKER SHARE UNTIL_SECONDS STRAGGLER MILLISECONDS_THERE ELSEWHERE
+        "mark" => Fact::WorkerMarked {
+            worker: worker(0),
+            slowness: Slowness {
+                attempt: attempt(words[3]),
+                there: time(4),
+                winner: attempt(words[3]),
+                elsewhere: time(5),
+            },
+            share_percent: number(1) as u32,
+            until: ms(number(2) * 1000),
+        },
+        "clear" => Fact::WorkerCleared { worker: worker(0) },
+        // copy ATTEMPT WORKER OF FROM left|worked MILLISECONDS MILLISECONDS
+        "copy" => Fact::AttemptCopied {
+            attempt: attempt(words[0]),
+            worker: worker(1),
+            of: attempt(words[2]),
+            from: worker(3),
+            lag: match words[4] {
+                "left" => Lag::Rate { left: time(5), elsewhere: time(6) },
+                _ => Lag::Overdue { worked: time(5), usual: time(6) },
+            },
+        },
         "stage" => Fact::StageStarted { stage: stage(words[0]) },
         "staged" => Fact::StageFinished { stage: stage(words[0]) },
         "queue" => Fact::AttemptQueued { attempt: attempt(words[0]), worker: worker(1) },

@@ -4,7 +4,7 @@
 //! again the last. So whatever a fact takes back (a lost output) is taken out of the sums, and a user's counter never
 //! counts a record twice. Each fact costs O(log n).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -28,6 +28,8 @@ pub struct Tally {
     pub(super) finished: BTreeMap<AttemptId, Finished>,
     /// The attempt that counts for each task that is done.
     pub(super) winners: BTreeMap<TaskId, AttemptId>,
+    /// Attempts that were sent because another one was a straggler.
+    copies: BTreeSet<AttemptId>,
     pub(super) events: Events,
 }
 
@@ -118,10 +120,12 @@ impl Tally {
                 }
             }
             Fact::WorkerSuspect { .. } | Fact::WorkerBack { .. } | Fact::WorkerBarred { .. } => {}
+            Fact::WorkerMarked { .. } | Fact::WorkerCleared { .. } => {}
             Fact::StageStarted { stage } => {
                 self.phase_mut(*stage).started.get_or_insert(at);
             }
             Fact::StageFinished { stage } => self.phase_mut(*stage).finished = Some(at),
+            Fact::AttemptCopied { attempt, .. } => _ = self.copies.insert(*attempt),
             Fact::AttemptQueued { .. } => {}
             Fact::AttemptStarted { .. } => self.events.attempts += 1,
             Fact::AttemptFinished { attempt, worker, work } => self.on_finished(*attempt, *worker, work),
@@ -192,6 +196,12 @@ impl Tally {
     pub fn elapsed(&self, now: Moment) -> Duration {
         let mut clock = self.clock;
         clock.advance(now)
+    }
+
+    /// Copies of stragglers: how many there were, and how many of them count.
+    pub(super) fn copies(&self) -> (u64, u64) {
+        let won = self.copies.iter().filter(|copy| self.winners.get(&copy.task) == Some(copy)).count();
+        (self.copies.len() as u64, won as u64)
     }
 
     /// The attempts that count, by task.

@@ -5,7 +5,7 @@
 //! share of the hosts is barred: when the fleet shrinks, the least blamed gets tasks again.
 
 use super::Scheduler;
-use super::host::Standing;
+use super::host::{HostCounts, Standing};
 use super::worker::HostId;
 use crate::facts::{Blame, DropReason, Fact};
 use crate::ids::{TaskId, WorkerId};
@@ -47,30 +47,38 @@ impl Scheduler {
     /// Bars a host if enough is held against it and the fleet can spare it.
     fn judge(&mut self, id: HostId) {
         let host = self.fleet.host(id);
-        let (failures, counts) = (host.blamed(&self.rules), self.fleet.counts);
-        let spared = (counts.barred + 1) * self.rules.barred_one_in <= counts.present;
-        if failures < self.rules.host_failures_max || host.is_barred() || !host.is_present() || !spared {
+        let failures = host.blamed(&self.rules);
+        let is_barred = host.standing == Standing::Barred;
+        if failures < self.rules.host_failures_max || is_barred || !host.is_present() || !self.can_spare(id) {
             return;
         }
-        self.set_standing(id, Standing::Barred);
+        self.fleet.set_standing(id, Standing::Barred);
         for worker in self.fleet.workers_of(id) {
             self.record_if_barred(worker);
             self.call_back_queue(worker);
         }
     }
 
-    /// Says that a worker gets nothing, if its host is barred: when that begins, and when a worker comes or comes back
-    /// while it holds.
+    /// Whether the fleet can do without a host, or does already.
+    pub(super) fn can_spare(&self, id: HostId) -> bool {
+        let HostCounts { marked, present, .. } = self.fleet.counts;
+        let marked = marked + u32::from(!self.fleet.host(id).is_marked());
+        marked.saturating_mul(self.rules.barred_one_in) <= present
+    }
+
+    /// Says that a worker gets nothing or less, if its host is barred or slow: when that begins, and when a worker comes
+    /// or comes back while it holds.
     pub(super) fn record_if_barred(&mut self, worker: WorkerId) {
         let host = self.fleet.host(self.fleet.host_of(worker));
-        if host.is_barred() {
+        if host.standing == Standing::Barred {
             let failures = host.blamed(&self.rules);
             self.record(Fact::WorkerBarred { worker, failures });
         }
+        self.record_if_marked(worker);
     }
 
     /// What waits on a barred host goes elsewhere; what runs there may end.
-    fn call_back_queue(&mut self, worker: WorkerId) {
+    pub(super) fn call_back_queue(&mut self, worker: WorkerId) {
         let queue = &self.fleet.get(worker).queue;
         for attempt in queue.map.iter().chain(&queue.reduce).copied().collect::<Vec<_>>() {
             self.kill(attempt, worker, DropReason::Moved);
@@ -78,25 +86,24 @@ impl Scheduler {
         }
     }
 
-    /// Lets barred hosts back in, the least blamed first, while they are too large a share of what is left.
+    /// Lets slow and barred hosts back in, the least blamed first, while they are too large a share of what is left.
     pub(super) fn pardon(&mut self) {
-        while self.fleet.counts.barred * self.rules.barred_one_in > self.fleet.counts.present {
-            let barred =
-                (0..).map(HostId).zip(&self.fleet.hosts).filter(|(_, host)| host.is_barred() && host.is_present());
-            let Some((id, _)) = barred.min_by_key(|(_, host)| host.blamed(&self.rules)) else { return };
-            self.set_standing(id, Standing::Good);
+        while self.fleet.counts.marked.saturating_mul(self.rules.barred_one_in) > self.fleet.counts.present {
+            let marked =
+                (0..).map(HostId).zip(&self.fleet.hosts).filter(|(_, host)| host.is_marked() && host.is_present());
+            let Some((id, host)) = marked.min_by_key(|(_, host)| (host.is_barred(), host.blamed(&self.rules))) else {
+                return;
+            };
+            if host.mark().is_some() {
+                self.unmark(id);
+                continue;
+            }
+            self.fleet.set_standing(id, Standing::Good);
             for worker in self.fleet.workers_of(id) {
                 if self.fleet.is_usable(self.fleet.get(worker)) {
                     self.record(Fact::WorkerBack { worker });
                 }
             }
-        }
-    }
-
-    fn set_standing(&mut self, id: HostId, standing: Standing) {
-        self.fleet.change_host(id, |host| host.standing = standing);
-        for worker in self.fleet.workers_of(id) {
-            self.fleet.rank(worker);
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::stage::StageTable;
-use super::task::{Phase, State, Task};
+use super::task::{Phase, Role, State, Task};
 use super::worker::{Contact, Worker};
 use super::{Course, Scheduler};
 use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
@@ -34,6 +34,8 @@ impl Scheduler {
             unfinished += u32::from(!task.state.is_done());
             assert_eq!(ready.contains(&id), task.state == State::Ready, "{id} is in the wrong set");
             check_task(id, task, self.tasks.last_stage());
+            let hosts: BTreeSet<_> = task.live.iter().map(|live| self.fleet.host_of(live.worker)).collect();
+            assert_eq!(hosts.len(), task.live.len(), "two attempts of {id} are on one host");
             for live in &task.live {
                 assert_eq!(live.id.task, id, "{id} has another task's attempt");
                 assert!(live.id.number < task.next_number, "{} is from the future", live.id);
@@ -42,6 +44,8 @@ impl Scheduler {
         }
         assert_eq!(unfinished, table.unfinished(), "unfinished tasks are miscounted");
         assert_eq!(ready.len(), table.ready_count(), "a ready task is there twice");
+        let copies = table.iter().flat_map(|(_, task)| &task.live).filter(|live| live.role == Role::Copy).count();
+        assert_eq!(copies, table.copies as usize, "copies are miscounted");
     }
 
     /// Workers and tasks hold the same attempts, and no worker more than its places.

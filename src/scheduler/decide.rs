@@ -1,10 +1,10 @@
 //! The pass that follows a batch of events: is the job over, what goes where, what is moved.
 //!
 //! A pass costs what it changes: when nothing happened it looks at nothing, and else it walks ordered sets from the
-//! front and stops where no place is free. Choosing copies of stragglers will be one more step here.
+//! front and stops where no place is free. Copies of stragglers are the last step, in `copies`.
 
 use super::stage::StageCourse;
-use super::task::{Live, Phase, State};
+use super::task::{Headway, Live, Phase, Role, State};
 use super::worker::FULL;
 use super::{Action, Course, Hiring, Scheduler};
 use crate::error::Kind;
@@ -17,13 +17,19 @@ const LOOKS_MAX: usize = 64;
 
 impl Scheduler {
     pub(super) fn run_pass(&mut self) {
+        if self.course == Course::Settled && self.end_marks() {
+            self.course = Course::Changed;
+        }
         match std::mem::replace(&mut self.course, Course::Settled) {
-            Course::Settled => {}
+            Course::Settled => self.copy_stragglers(),
             Course::Changed => {
                 self.finish_stages();
                 match self.verdict() {
                     Some(end) => self.conclude(end),
-                    None => self.place_all(),
+                    None => {
+                        self.place_all();
+                        self.copy_stragglers();
+                    }
                 }
             }
             Course::Ending(end) => self.conclude(end),
@@ -91,7 +97,7 @@ impl Scheduler {
         while passed < LOOKS_MAX && self.fleet.open(stage).next().is_some() {
             let Some(task) = self.tasks.stage(stage).ready().nth(passed) else { return };
             match self.place_for(task) {
-                Some((_, worker)) => self.send(task, worker),
+                Some((_, worker)) => self.send(task, worker, Role::Single),
                 None => passed += 1,
             }
         }
@@ -104,18 +110,25 @@ impl Scheduler {
         self.fleet.open(task.stage).find(|(_, worker)| !shunned.contains(&self.fleet.host_of(*worker)))
     }
 
-    fn send(&mut self, id: TaskId, worker: WorkerId) {
+    /// The name that the next attempt of a task gets.
+    pub(super) fn next_attempt(&self, task: TaskId) -> AttemptId {
+        AttemptId { task, epoch: self.epoch, number: self.tasks.get(task).next_number }
+    }
+
+    pub(super) fn send(&mut self, id: TaskId, worker: WorkerId, role: Role) {
         let table = self.tasks.stage_mut(id.stage);
         if table.course == StageCourse::Waiting {
             table.course = StageCourse::Begun;
             self.record(Fact::StageStarted { stage: id.stage });
         }
-        let (epoch, since) = (self.epoch, self.now);
+        let attempt = self.next_attempt(id);
+        let live =
+            Live { id: attempt, worker, phase: Phase::Queued, since: self.now, role, headway: Headway::default() };
         let task = self.tasks.get_mut(id);
-        let attempt = AttemptId { task: id, epoch, number: task.next_number };
         task.next_number += 1;
-        task.live.push(Live { id: attempt, worker, phase: Phase::Queued, since });
+        task.live.push(live);
         self.tasks.enter(id, State::Out);
+        self.tasks.stage_mut(id.stage).copies += u32::from(role == Role::Copy);
         self.fleet.send(attempt, worker);
         self.record(Fact::AttemptQueued { attempt, worker });
         self.out.push(Action::Start { attempt, worker });
@@ -127,11 +140,18 @@ impl Scheduler {
         while let Some((attempt, from, to)) = self.find_move(stage) {
             self.kill(attempt, from, DropReason::Moved);
             self.settle(attempt.task);
-            self.send(attempt.task, to);
+            self.send(attempt.task, to, Role::Single);
         }
     }
 
-    /// The attempt that would start last on the fullest worker, and a free slot for it.
+    /// Whether nothing of a task but one attempt is under way: no other one runs, or has its output committed now.
+    fn is_alone(&self, task: TaskId) -> bool {
+        let task = self.tasks.get(task);
+        task.state == State::Out && task.live.len() == 1
+    }
+
+    /// The attempt that would start last on the fullest worker, and a free slot for it. One whose task runs elsewhere too
+    /// stays: it was given a slot, and will get the next.
     fn find_move(&self, stage: Stage) -> Option<(AttemptId, WorkerId, WorkerId)> {
         let has_slot = |(fill, worker): (u32, WorkerId)| (fill < FULL).then_some(worker);
         self.fleet.open(stage).next().and_then(has_slot)?;
@@ -140,6 +160,7 @@ impl Scheduler {
             queue.iter().rev().map(move |attempt| (*attempt, from))
         });
         waiting
+            .filter(|(attempt, _)| self.is_alone(attempt.task))
             .take(LOOKS_MAX)
             .find_map(|(attempt, from)| Some((attempt, from, has_slot(self.place_for(attempt.task)?)?)))
     }

@@ -1,5 +1,7 @@
 //! What the scheduler is told, and what it asks for.
 
+use std::time::Duration;
+
 use crate::facts::{End, Fact, Failure, Work};
 use crate::ids::{AttemptId, TaskId, WorkerId};
 
@@ -41,6 +43,19 @@ pub enum Event {
         attempt: AttemptId,
         /// Where.
         worker: WorkerId,
+    },
+    /// How far a running attempt is. It changes no decision by itself: stragglers are looked for now and then.
+    AttemptProgressed {
+        /// Which.
+        attempt: AttemptId,
+        /// Where.
+        worker: WorkerId,
+        /// Bytes of its input that are used up.
+        bytes_done: u64,
+        /// Bytes of its input; 0 where there is none.
+        bytes_total: u64,
+        /// How long it waited for input, since it took its slot.
+        waited: Duration,
     },
     /// An attempt ended well.
     AttemptFinished {

@@ -29,7 +29,7 @@ impl Scheduler {
     }
 
     fn explain_live(&self, live: &Live) -> String {
-        let Live { id, worker, phase, since } = *live;
+        let Live { id, worker, phase, since, .. } = *live;
         let (host, time) = (self.fleet.name(worker), Span(self.now.since(since)));
         let silent = match self.fleet.get(worker).contact {
             Contact::Suspect => ", which is silent",

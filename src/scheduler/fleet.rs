@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::host::{Host, HostCounts};
+use super::host::{Host, HostCounts, Standing};
 use super::rules::Rules;
 use super::task::Phase;
 use super::worker::{Contact, HostId, PerStage, Rank, Worker};
+use crate::clock::Moment;
 use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
 
 /// All workers, and the hosts that they are on.
@@ -22,6 +23,8 @@ pub(super) struct Fleet {
     /// Workers where attempts wait behind others, fullest first.
     crowded: PerStage<BTreeSet<(u32, WorkerId)>>,
     pub counts: HostCounts,
+    /// Slow hosts by when that is forgotten.
+    marks: BTreeSet<(Moment, HostId)>,
     /// Workers that are not lost.
     pub present: u32,
 }
@@ -36,6 +39,7 @@ impl Fleet {
             open: PerStage::default(),
             crowded: PerStage::default(),
             counts: HostCounts::default(),
+            marks: BTreeSet::new(),
             present: 0,
         }
     }
@@ -108,6 +112,30 @@ impl Fleet {
         self.counts.add(host);
     }
 
+    /// Changes whether a host gets tasks.
+    pub fn set_standing(&mut self, id: HostId, standing: Standing) {
+        if let Some(mark) = self.host(id).mark() {
+            self.marks.remove(&(mark.until, id));
+        }
+        self.change_host(id, |host| host.standing = standing);
+        if let Some(mark) = self.host(id).mark() {
+            self.marks.insert((mark.until, id));
+        }
+        for worker in self.workers_of(id) {
+            self.rank(worker);
+        }
+    }
+
+    /// When the first mark of a host is forgotten.
+    pub fn next_mark_over(&self) -> Option<Moment> {
+        self.marks.first().map(|(until, _)| *until)
+    }
+
+    /// A host whose mark should be forgotten by now.
+    pub fn mark_over(&self, now: Moment) -> Option<HostId> {
+        self.marks.first().filter(|(until, _)| *until <= now).map(|(_, id)| *id)
+    }
+
     /// Notes that an attempt was sent.
     pub fn send(&mut self, attempt: AttemptId, id: WorkerId) {
         self.get_mut(id).queue.get_mut(attempt.task.stage).push(attempt);
@@ -176,7 +204,8 @@ impl Fleet {
     fn rank_of(&self, worker: &Worker) -> Rank {
         let both =
             |rank: &dyn Fn(Stage) -> Option<u32>| PerStage { map: rank(Stage::Map), reduce: rank(Stage::Reduce) };
-        let open = both(&|stage| worker.open_rank(stage, &self.rules));
+        let host = &self.hosts[worker.host.0 as usize];
+        let open = both(&|stage| worker.open_rank(stage, host.places(self.rules.places(stage, worker.slots))));
         Rank {
             open: if self.is_usable(worker) { open } else { PerStage::default() },
             crowded: both(&|stage| worker.crowded_rank(stage)),
@@ -201,6 +230,8 @@ impl Fleet {
         }
         let lens = [&self.open.map, &self.open.reduce, &self.crowded.map, &self.crowded.reduce].map(BTreeSet::len);
         assert_eq!(lens, ranks, "a set holds a worker twice");
+        let marks = (0..).map(HostId).zip(&self.hosts).filter_map(|(id, host)| Some((host.mark()?.until, id)));
+        assert_eq!(self.marks, marks.collect(), "the marks of hosts end at other times");
         let present = self.workers.values().filter(|worker| worker.contact != Contact::Lost).count();
         assert_eq!(present, self.present as usize, "present workers are miscounted");
     }

@@ -4,6 +4,8 @@
 
 use super::rules::Rules;
 use super::worker::Contact;
+use crate::clock::Moment;
+use crate::facts::Slowness;
 
 /// One host: a name, and the workers on it.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) struct Host {
     pub failures: u32,
     /// Tasks that failed there and succeeded elsewhere.
     pub contradicted: u32,
+    /// When it last ended a task at a normal pace.
+    pub normal_at: Option<Moment>,
     pub standing: Standing,
 }
 
@@ -25,15 +29,32 @@ pub(super) struct Host {
 pub(super) enum Standing {
     /// It does.
     Good,
+    /// It is slow, and gets fewer.
+    Slow(Mark),
+    /// It is so slow that it gets none.
+    Outpaced(Mark),
     /// Too much failed there.
     Barred,
+}
+
+/// Copies won from a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// How many did.
+    pub marks: u32,
+    /// When the first one did.
+    pub since: Moment,
+    /// When it is forgotten.
+    pub until: Moment,
+    /// The newest.
+    pub slowness: Slowness,
 }
 
 impl Host {
     /// A host of which nothing bad is known.
     pub fn new(name: &str) -> Self {
         let standing = Standing::Good;
-        Host { name: name.to_owned(), well: 0, suspect: 0, failures: 0, contradicted: 0, standing }
+        Host { name: name.to_owned(), well: 0, suspect: 0, failures: 0, contradicted: 0, normal_at: None, standing }
     }
 
     /// Counts a worker of which something else is heard now.
@@ -50,9 +71,39 @@ impl Host {
         }
     }
 
-    /// Whether too much failed there.
+    /// Whether it gets nothing, since too much failed there or it is too slow.
     pub fn is_barred(&self) -> bool {
-        self.standing == Standing::Barred
+        match self.standing {
+            Standing::Good | Standing::Slow(_) => false,
+            Standing::Outpaced(_) | Standing::Barred => true,
+        }
+    }
+
+    /// Whether anything is held against it.
+    pub fn is_marked(&self) -> bool {
+        self.standing != Standing::Good
+    }
+
+    /// What shows that it is slow, if it is.
+    pub fn mark(&self) -> Option<Mark> {
+        match self.standing {
+            Standing::Slow(mark) | Standing::Outpaced(mark) => Some(mark),
+            Standing::Good | Standing::Barred => None,
+        }
+    }
+
+    /// How many of so many places it keeps. One task now and then shows whether it is still slow.
+    pub fn places(&self, places: u32) -> u32 {
+        match self.standing {
+            Standing::Good => places,
+            Standing::Slow(mark) => places.checked_shr(mark.marks).unwrap_or(0).max(1),
+            Standing::Outpaced(_) | Standing::Barred => 0,
+        }
+    }
+
+    /// The same in percent, as far as places can be divided.
+    pub fn share_percent(&self) -> u32 {
+        self.places(100)
     }
 
     /// Failures held against it.
@@ -79,8 +130,10 @@ pub(super) struct HostCounts {
     pub present: u32,
     /// Those of them that get tasks.
     pub usable: u32,
-    /// Those of them that are barred.
+    /// Those of them that get none.
     pub barred: u32,
+    /// Those of them that something is held against.
+    pub marked: u32,
 }
 
 impl HostCounts {
@@ -88,11 +141,13 @@ impl HostCounts {
         self.present += u32::from(host.is_present());
         self.usable += u32::from(host.is_usable());
         self.barred += u32::from(host.is_present() && host.is_barred());
+        self.marked += u32::from(host.is_present() && host.is_marked());
     }
 
     pub fn remove(&mut self, host: &Host) {
         self.present -= u32::from(host.is_present());
         self.usable -= u32::from(host.is_usable());
         self.barred -= u32::from(host.is_present() && host.is_barred());
+        self.marked -= u32::from(host.is_present() && host.is_marked());
     }
 }

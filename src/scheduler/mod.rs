@@ -12,39 +12,44 @@
 //! | `react` | one `on_*` function per event |
 //! | `blame` | what failures say about hosts and tasks |
 //! | `decide` | the pass that fills places, moves what waits behind others, and ends the job |
+//! | `pace`, `copies`, `slow` | how fast attempts are; copies of stragglers; hosts that are slow |
 //! | `explain`, `check` | why a task is not running, in words; whether the tables agree |
 //!
 //! What a task goes through: *ready* → *out* (attempts queued or running) → *held* (a segment on its worker) or
 //! *committing* → *committed*. A lost worker, an unreadable segment or a failed commit leads back to ready. Reduces
 //! begin when no map is unfinished, which is a counter: maps × reduces appears nowhere.
 //!
-//! Places kept free for what comes. Copies of stragglers: a task has a list of live attempts, the first commit wins
-//! and the others are dropped as beaten; what is missing is progress in the events, the choice in `decide`, and a
-//! [`Scheduler::deadline`]. Resume: the same tables filled from facts before the first event. Load limits and draining:
-//! fewer places in `worker`.
+//! A task can have several live attempts: the first commit wins, of maps with a segment the first that ends, and the others
+//! are dropped as beaten. Copies of stragglers are looked for by time, see [`Scheduler::deadline`].
+//!
+//! Places kept free for what comes. Resume: the same tables filled from facts before the first event. Load limits and
+//! draining: fewer places in `worker`.
 
 mod blame;
 mod check;
+mod copies;
 mod decide;
 mod event;
 mod explain;
 mod fleet;
 mod host;
+mod pace;
 mod react;
 mod rules;
+mod slow;
 mod stage;
 mod task;
 mod worker;
 
 pub use event::{Action, Event};
-pub use rules::{Config, Rules};
+pub use rules::{Config, Rules, StragglerRules};
 
 use crate::clock::Moment;
 use crate::facts::{DropReason, End, Fact};
 use crate::ids::{AttemptId, Epoch, Stage, TaskId, WorkerId};
 use fleet::Fleet;
 use stage::Tasks;
-use task::{Live, State};
+use task::{Live, Role, State};
 use worker::{HostId, Worker};
 
 /// The scheduler of one job.
@@ -61,6 +66,8 @@ pub struct Scheduler {
     /// Commits that were asked for and may stand: as long as there is one, maps must repeat exactly.
     commits: u32,
     course: Course,
+    /// When stragglers are looked for next, if there is reason to.
+    look_at: Moment,
     /// What reactions ask for, until the next pass hands it out.
     out: Vec<Action>,
     stale: u64,
@@ -99,6 +106,7 @@ impl Scheduler {
             refused: Vec::new(),
             commits: 0,
             course: Course::Settled,
+            look_at: Moment::default(),
             out: Vec::new(),
             stale: 0,
         }
@@ -108,6 +116,8 @@ impl Scheduler {
     pub fn handle(&mut self, now: Moment, event: Event) {
         match self.course {
             Course::Ending(_) | Course::Over => return,
+            // Progress comes by the thousand and changes no decision.
+            Course::Settled | Course::Changed if matches!(event, Event::AttemptProgressed { .. }) => {}
             Course::Settled | Course::Changed => self.course = Course::Changed,
         }
         self.now = now;
@@ -123,7 +133,11 @@ impl Scheduler {
 
     /// When [`Scheduler::decide`] must be called although nothing happened; none as long as nothing is decided by time.
     pub fn deadline(&self) -> Option<Moment> {
-        None
+        match self.course {
+            Course::Settled => [self.next_look(), self.fleet.next_mark_over()].into_iter().flatten().min(),
+            Course::Changed | Course::Ending(_) => Some(self.now),
+            Course::Over => None,
+        }
     }
 
     /// Messages that came late, twice or for old attempts, and were dropped.
@@ -153,6 +167,7 @@ impl Scheduler {
         let live = *self.tasks.find_live(attempt, worker)?;
         self.tasks.get_mut(attempt.task).live.retain(|other| other.id != attempt);
         self.fleet.release(attempt, worker, live.phase);
+        self.tasks.stage_mut(attempt.task.stage).copies -= u32::from(live.role == Role::Copy);
         Some(live)
     }
 

@@ -2,6 +2,8 @@
 //!
 //! All are settings. Nothing here decides.
 
+use std::time::Duration;
+
 use crate::ids::{Epoch, Stage};
 
 /// What the scheduler is made for: the tasks of one job, and the rules.
@@ -41,6 +43,61 @@ pub struct Rules {
     pub ahead_maps_percent: u32,
     /// The same for reduces, which fetch before they take a slot. Few, since a fetch that is moved is done twice.
     pub ahead_reduces_percent: u32,
+    /// When stragglers are copied; none: never.
+    pub stragglers: Option<StragglerRules>,
+}
+
+/// When a slow attempt is copied, and when its host is held to be slow.
+///
+/// The frame is LATE (Zaharia et al., "Improving MapReduce performance in heterogeneous environments", OSDI 2008); rates
+/// are in bytes instead of shares, so that a large task at a normal rate is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StragglerRules {
+    /// How long an attempt has run before it is judged; time that it waited for input does not count. LATE and Hadoop
+    /// have a minute, Spark 100 ms to some seconds. They hear of an attempt every 3 to 10 s, or never; here it is four
+    /// times a second, and exact to what fits in a pipe, so ten seconds say enough. A copy takes only what is idle.
+    pub floor: Duration,
+    /// How often stragglers are looked for, as Hadoop does; each time costs a glance at every running attempt.
+    pub look_every: Duration,
+    /// What a copy needs before its first byte: its input has to travel, its program to start.
+    pub start_up: Duration,
+    /// An attempt is slow if its peers are more than so many times as fast, or have long ended: if it has run longer
+    /// than so many times what they took for as much. Cubed has 2, Spark 1.5 and 3.
+    pub slowness_min: u32,
+    /// Copies that run at once: Hadoop's `speculative-cap-running-tasks`, in percent of the running attempts,
+    pub copies_percent: u32,
+    /// and so many in any case.
+    pub copies_min: u32,
+    /// The share of the tasks that must be done, in percent, before those that run are measured by how long they took.
+    pub finished_percent: u32,
+    /// Different tasks whose copies won from a host before it gets no more; each one before that halves its places.
+    pub marks_max: u32,
+    /// How long a host counts as slow.
+    pub mark_lasts: Duration,
+}
+
+impl StragglerRules {
+    /// How many copies may run beside so many attempts.
+    pub fn copies_max(&self, running: u32) -> u32 {
+        let share = u64::from(running) * u64::from(self.copies_percent) / 100;
+        u32::try_from(share).unwrap_or(u32::MAX).max(self.copies_min)
+    }
+}
+
+impl Default for StragglerRules {
+    fn default() -> Self {
+        StragglerRules {
+            floor: Duration::from_secs(10),
+            look_every: Duration::from_secs(1),
+            start_up: Duration::from_secs(1),
+            slowness_min: 2,
+            copies_percent: 10,
+            copies_min: 2,
+            finished_percent: 5,
+            marks_max: 3,
+            mark_lasts: Duration::from_secs(600),
+        }
+    }
 }
 
 impl Default for Rules {
@@ -55,6 +112,7 @@ impl Default for Rules {
             fetch_reports_min: 2,
             ahead_maps_percent: 100,
             ahead_reduces_percent: 25,
+            stragglers: Some(StragglerRules::default()),
         }
     }
 }
@@ -85,5 +143,14 @@ mod tests {
         check(Stage::Reduce, 8, 10);
         let none = Rules { ahead_maps_percent: 0, ..Rules::default() };
         assert_eq!(none.places(Stage::Map, 3), 3);
+    }
+
+    #[test]
+    fn copies_are_two_or_a_tenth_of_what_runs() {
+        let check = |running, copies| assert_eq!(StragglerRules::default().copies_max(running), copies, "{running}");
+        check(0, 2);
+        check(20, 2);
+        check(39, 3);
+        check(1000, 100);
     }
 }

@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use super::pace::Finished;
 use super::task::{Live, State, Task};
 use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
 
@@ -19,6 +20,10 @@ pub(super) struct StageTable {
     unfinished: u32,
     /// How far the stage is, as recorded.
     pub course: StageCourse,
+    /// How fast its finished attempts were.
+    pub finished: Finished,
+    /// Live attempts that were sent as copies.
+    pub copies: u32,
 }
 
 /// How far a stage is.
@@ -37,7 +42,15 @@ impl StageTable {
         let tasks: Vec<Task> = bytes.map(Task::new).collect();
         let unfinished = u32::try_from(tasks.len()).expect("tasks are numbered by u32");
         let ready = (0..).zip(&tasks).map(|(index, task)| (Reverse(task.bytes), index)).collect();
-        StageTable { stage, tasks, ready, unfinished, course: StageCourse::Waiting }
+        StageTable {
+            stage,
+            tasks,
+            ready,
+            unfinished,
+            course: StageCourse::Waiting,
+            finished: Finished::default(),
+            copies: 0,
+        }
     }
 
     /// Tasks that are not done.
@@ -54,6 +67,11 @@ impl StageTable {
     /// Ready tasks in the order in which they are sent.
     pub fn ready(&self) -> impl Iterator<Item = TaskId> {
         self.ready.iter().map(|(_, index)| TaskId { stage: self.stage, index: *index })
+    }
+
+    /// How many tasks there are.
+    pub fn count(&self) -> usize {
+        self.tasks.len()
     }
 
     /// How many tasks are ready.

@@ -1,8 +1,11 @@
 //! One task: where it stands, its live attempts, and what went wrong.
 //!
-//! Several attempts of a task can be alive at once; today that happens only when a commit in doubt arrives after all,
-//! and copies of stragglers will use it. The tables of tasks are in `stage`.
+//! Several attempts of a task can be alive at once: a straggler and its copy, or what replaces an attempt whose commit is
+//! in doubt. The tables of tasks are in `stage`.
 
+use std::time::Duration;
+
+use super::pace::Rate;
 use super::worker::HostId;
 use crate::clock::Moment;
 use crate::ids::{AttemptId, WorkerId};
@@ -18,7 +21,7 @@ pub(super) struct Task {
     pub live: Vec<Live>,
     /// The number of its next attempt.
     pub next_number: u32,
-    /// The hash of the last segment that it finished: a later one must be the same.
+    /// The hash of the last segment that it finished and that can be compared: a later one must be the same.
     pub hash: Option<u64>,
     /// What went wrong so far; most tasks have none.
     pub trouble: Option<Box<Trouble>>,
@@ -57,6 +60,45 @@ pub(super) struct Live {
     pub phase: Phase,
     /// When the phase began.
     pub since: Moment,
+    pub role: Role,
+    pub headway: Headway,
+}
+
+/// Why an attempt was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Nothing else of the task was under way.
+    Single,
+    /// Another attempt of the task is a straggler.
+    Copy,
+}
+
+/// How far a running attempt is, as last reported.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Headway {
+    /// Bytes used up.
+    pub done: u64,
+    /// Bytes in all; 0 without input.
+    pub total: u64,
+    /// Time that it waited for input, which is not its own.
+    pub waited: Duration,
+}
+
+impl Live {
+    /// How long it has worked.
+    pub fn worked(&self, now: Moment) -> Duration {
+        now.since(self.since).saturating_sub(self.headway.waited)
+    }
+
+    /// How fast it is. One that falls silent decays by itself, since time goes on.
+    pub fn rate(&self, now: Moment) -> Rate {
+        Rate::of(self.headway.done, self.worked(now))
+    }
+
+    /// Whether its input, if it has any, is not used up: only then the rate says when it will end.
+    pub fn is_reading(&self) -> bool {
+        self.headway.done < self.headway.total
+    }
 }
 
 /// How far a live attempt is.
@@ -77,6 +119,8 @@ pub(super) struct Trouble {
     pub losses: u32,
     /// Times that its output could not be read or committed.
     pub repeats: u32,
+    /// Copies of it that were sent because it was a straggler.
+    pub copies: u32,
     /// Hosts that failed it.
     pub avoids: Vec<HostId>,
     /// Hosts where it failed by its own command, or could not read that segment; should it succeed elsewhere, that
@@ -86,6 +130,13 @@ pub(super) struct Trouble {
     pub unreadable: Vec<HostId>,
     /// Attempts whose commit was asked for and whose worker was lost before the answer.
     pub in_doubt: Vec<AttemptId>,
+}
+
+impl Trouble {
+    /// Whether an attempt failed on that host, whoever was to blame.
+    pub fn has_seen(&self, host: HostId) -> bool {
+        self.avoids.contains(&host) || self.accused.iter().any(|(accused, _)| *accused == host)
+    }
 }
 
 impl Task {

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use super::rules::Rules;
 use crate::ids::{AttemptId, Stage, TaskId};
 
 /// A host's place in the table of hosts.
@@ -87,10 +86,10 @@ impl Worker {
         u32::try_from(u64::from(load) * u64::from(FULL) / u64::from(self.slots)).unwrap_or(u32::MAX)
     }
 
-    /// How full it is, if it takes another attempt of `stage`.
-    pub fn open_rank(&self, stage: Stage, rules: &Rules) -> Option<u32> {
+    /// How full it is, if it takes another attempt of `stage` beside those in so many places.
+    pub fn open_rank(&self, stage: Stage, places: u32) -> Option<u32> {
         let load = self.load(stage);
-        (load < rules.places(stage, self.slots)).then(|| self.fill(load))
+        (load < places).then(|| self.fill(load))
     }
 
     /// How far from overfull it is, smallest first, if an attempt waits there without a slot to come to.

@@ -29,7 +29,7 @@ pub const COMMENTED: &str = include_str!("../../config/runner.toml");
 const REDUCES_MAX: u64 = 512;
 
 /// Every setting. What is none is left open: the comment says what holds then.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// A file or a list of hosts, in the words of `--workers`; none: see [`crate::fleet::choose`].
@@ -38,6 +38,9 @@ pub struct Settings {
     /// Where jobs keep journal and logs on this machine; none: [`Environment::state_folder`].
     #[serde(deserialize_with = "open")]
     pub state_folder: Option<PathBuf>,
+    /// So many jobs keep journal and logs; the oldest go when a new one begins.
+    #[serde(deserialize_with = "positive")]
+    pub jobs_kept: u32,
     /// How hosts are reached.
     pub ssh: Ssh,
     /// What a job gets that does not say otherwise.
@@ -46,6 +49,8 @@ pub struct Settings {
     pub worker: Worker,
     /// When hosts and tasks are given up.
     pub retry: Retry,
+    /// When slow attempts are copied.
+    pub straggler: Straggler,
     /// What is shown while a job runs.
     pub display: Display,
 }
@@ -122,6 +127,38 @@ pub struct Retry {
     pub losses_per_task_max: u32,
 }
 
+/// When slow attempts are copied; see [`crate::scheduler::StragglerRules`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Straggler {
+    /// Whether any are.
+    pub enabled: bool,
+    /// How long an attempt has run before it is judged.
+    pub floor: Span,
+    /// How often stragglers are looked for.
+    #[serde(deserialize_with = "positive")]
+    pub look_every: Span,
+    /// What a copy needs before its first byte.
+    pub start_up: Span,
+    /// How many times as fast its peers must be.
+    #[serde(deserialize_with = "positive")]
+    pub slowness_min: u32,
+    /// Copies at once, as a share of the running attempts, from 0 to 1,
+    #[serde(deserialize_with = "share")]
+    pub copies_share_max: f64,
+    /// and so many in any case.
+    pub copies_min: u32,
+    /// The share of the tasks that must be done before running ones are measured by how long those took.
+    #[serde(deserialize_with = "share")]
+    pub finished_share_min: f64,
+    /// Copies that win from a host before it gets no more tasks.
+    #[serde(deserialize_with = "positive")]
+    pub marks_max: u32,
+    /// How long a host counts as slow.
+    #[serde(deserialize_with = "positive")]
+    pub mark_lasts: Span,
+}
+
 /// What is shown while a job runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -143,7 +180,7 @@ pub enum Progress {
     Plain,
     /// Facts as JSON lines on stdout.
     Json,
-    /// Nothing.
+    /// Nothing but what went wrong.
     None,
 }
 
@@ -166,6 +203,23 @@ impl Settings {
             )));
         }
         Ok(())
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            workers: None,
+            state_folder: None,
+            // `runner jobs` reads all of them, which it does in a moment.
+            jobs_kept: 200,
+            ssh: Ssh::default(),
+            job: JobDefaults::default(),
+            worker: Worker::default(),
+            retry: Retry::default(),
+            straggler: Straggler::default(),
+            display: Display::default(),
+        }
     }
 }
 
@@ -206,7 +260,24 @@ impl Default for Retry {
     }
 }
 
-/// A value, or `"none"` or an empty text for one that is left open, so that a stronger layer can take a weaker one back.
+impl Default for Straggler {
+    fn default() -> Self {
+        Straggler {
+            enabled: true,
+            floor: Span::seconds(10),
+            look_every: Span::seconds(1),
+            start_up: Span::seconds(1),
+            slowness_min: 2,
+            copies_share_max: 0.1,
+            copies_min: 2,
+            finished_share_min: 0.05,
+            marks_max: 3,
+            mark_lasts: Span::seconds(600),
+        }
+    }
+}
+
+/// A value, or `"none" or an empty text for one that is left open, so that a stronger layer can take a weaker one back.
 fn open<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     match toml::Value::deserialize(deserializer)? {
         toml::Value::String(text) if layers::is_open(&text) => Ok(None),

@@ -55,6 +55,14 @@ impl Default for KeyRule {
 }
 
 impl KeyRule {
+    /// The byte that stands between a key and what is written behind it; a tab where whole lines are keys.
+    pub fn separator(&self) -> u8 {
+        match self {
+            KeyRule::Line => b'\t',
+            KeyRule::Fields { separator, .. } => *separator,
+        }
+    }
+
     /// The length of the key of `line`, in bytes.
     pub fn key_len(&self, line: &[u8]) -> usize {
         match self {

@@ -78,13 +78,18 @@ impl Sorter {
         }
     }
 
+    /// Whether there is room for the record. Where there is none, taking it takes long.
+    pub fn takes(&self, record: Record<'_>) -> bool {
+        self.batch.takes(record)
+    }
+
     /// Takes a record.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] for a line of 4 GiB or more; those of the file system and the combiner. The
     /// sorter is of no use after one.
     pub fn push(&mut self, record: Record<'_>) -> io::Result<()> {
-        if !self.batch.takes(record) {
+        if !self.takes(record) {
             self.spill()?;
             self.spills += 1;
         }

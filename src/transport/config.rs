@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::error::ConnectError;
-use crate::fleet::HostSpec;
+use crate::fleet::{HostSpec, Place};
 
 /// What a connection must be like whatever the user's files say. Keep-alives end a dead connection in half a minute, the
 /// time after which the scheduler takes a worker for lost; the log is read for what failed and for the server's version.
@@ -118,20 +118,31 @@ impl Resolved {
 
     /// The jump host of this name, for the words of an error of its own.
     pub(super) fn as_jump(&self, name: &str) -> Resolved {
-        let (user, rest) = name.rsplit_once('@').map_or((None, name), |(user, rest)| (Some(user), rest));
-        let (host, port) = rest.rsplit_once(':').map_or((rest, None), |(host, port)| (host, port.parse().ok()));
+        let jump = jump_host(name);
         Resolved {
-            hostname: host.to_owned(),
-            user: user.unwrap_or(&self.user).to_owned(),
-            port: port.unwrap_or(22),
+            hostname: jump.address,
+            user: jump.user.unwrap_or_else(|| self.user.clone()),
+            port: jump.port.unwrap_or(22),
             ..Resolved::default()
         }
     }
 }
 
+/// `[user@]host[:port]`, as ProxyJump has it.
+pub(super) fn jump_host(text: &str) -> HostSpec {
+    let text = text.strip_prefix("ssh://").unwrap_or(text);
+    let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
+    let port = rest.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    let (address, port) = match port.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some((host, port)) => (host, Some(port)),
+        None => (rest, None),
+    };
+    HostSpec { user, port, ..HostSpec::new(Place::Ssh, address.trim_matches(['[', ']'])) }
+}
+
 /// The ciphers that ssh uses where nobody set any.
 pub(super) async fn default_ciphers() -> Result<String, ConnectError> {
-    let host = HostSpec::new(crate::fleet::Place::Ssh, "localhost");
+    let host = HostSpec::new(Place::Ssh, "localhost");
     Ok(parse(&ask_ssh(Path::new("none"), &destination(&host)).await?).unwrap_or_default().ciphers)
 }
 
@@ -192,6 +203,19 @@ pub(super) fn expand_home(path: &str, home: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jump_hosts_are_read_as_ssh_has_them() {
+        let check = |text: &str, user: Option<&str>, address: &str, port: Option<u16>| {
+            let host = jump_host(text);
+            assert_eq!((host.user.as_deref(), host.address.as_str(), host.port), (user, address, port), "{text}");
+        };
+        check("bastion", None, "bastion", None);
+        check("ann@bastion:2222", Some("ann"), "bastion", Some(2222));
+        check("ssh://ann@bastion", Some("ann"), "bastion", None);
+        check("[::1]:22", None, "::1", Some(22));
+        check("::1", None, "::1", None);
+    }
 
     const TOLD: &str = "host h2\nuser worker\nhostname 10.0.0.2\nport 2222\nstricthostkeychecking ask\n\
         ciphers a,aes128-gcm@openssh.com,b\nidentityfile ~/.ssh/id_rsa\nidentityfile /k\nproxyjump none\n\

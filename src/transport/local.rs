@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use super::machine::{Machine, ScratchQuality, machine_id};
 use super::shell::words_or;
 use super::{Channel, job_folder};
 use crate::clock;
+use crate::folders::private_folder;
 use crate::ids::{JobId, WorkerId};
 use crate::protocol::SOCKET;
 use crate::units::Bytes;
@@ -42,7 +42,7 @@ impl LocalLink {
     /// The job folders come below `root`, which is made.
     pub(super) fn new(root: &Path, binary: &Path, environment: &[(OsString, OsString)]) -> Result<Self, ConnectError> {
         let root = std::path::absolute(root).map_err(ConnectError::here)?;
-        own_folder(&root)?;
+        private_folder(&root).map_err(ConnectError::here)?;
         let environment = environment.iter().filter(|(name, _)| is_kept(&name.to_string_lossy())).cloned().collect();
         Ok(LocalLink { machine: machine(root), binary: binary.to_owned(), environment, starting: Mutex::default() })
     }
@@ -63,7 +63,7 @@ impl LocalLink {
     }
 
     async fn start(&self, folder: &Path, grace: Duration) -> Result<UnixStream, ConnectError> {
-        own_folder(folder)?;
+        private_folder(folder).map_err(ConnectError::here)?;
         let log = folder.join("serve.log");
         let mut child = self.spawn(folder, &log, grace)?;
         let deadline = clock::now() + START_TIME_MAX;
@@ -138,20 +138,6 @@ fn memory_kb(meminfo: &str) -> u64 {
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-/// A folder that nobody else can look into; one that somebody else made is refused.
-fn own_folder(folder: &Path) -> Result<(), ConnectError> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| ConnectError::here(format!("{}: {error}", folder.display())))?;
-    let about = fs_err::metadata(folder).map_err(ConnectError::here)?;
-    if about.uid() != rustix::process::getuid().as_raw() {
-        return Err(ConnectError::here(format!("{} was made by somebody else", folder.display())));
-    }
-    fs_err::set_permissions(folder, PermissionsExt::from_mode(0o700)).map_err(ConnectError::here)
-}
-
 /// Connects to the socket in a folder, by way of a descriptor, since the folder's own name may be too long for a socket.
 async fn connect(folder: &Path) -> std::io::Result<UnixStream> {
     let handle = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -161,6 +147,7 @@ async fn connect(folder: &Path) -> std::io::Result<UnixStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
     use tempfile::TempDir;
 
     #[tokio::test]
@@ -190,7 +177,7 @@ mod tests {
     async fn sockets_are_reached_in_folders_with_long_names() {
         let folder = TempDir::new().expect("a folder");
         let deep = folder.path().join("d".repeat(100)).join("e".repeat(100));
-        own_folder(&deep).expect("makes it");
+        private_folder(&deep).expect("makes it");
         let short = folder.path().join("s");
         let listener = tokio::net::UnixListener::bind(&short).expect("binds");
         fs_err::rename(&short, deep.join(SOCKET)).expect("moves");

@@ -33,6 +33,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::sleep;
 
 use crate::fleet::{HostSpec, Place};
+use crate::folders::own_name;
 use crate::ids::{JobId, WorkerId};
 use crate::protocol::control::Role;
 
@@ -286,7 +287,7 @@ fn job_folder(scratch: &Path, job: &JobId, worker: WorkerId) -> PathBuf {
 
 /// Where this machine's job folders lie: by the same rule as on other hosts.
 fn local_root(host: &HostSpec) -> PathBuf {
-    scratch_parent(host).join(format!("runner-{}", rustix::process::getuid().as_raw()))
+    scratch_parent(host).join(own_name())
 }
 
 fn scratch_parent(host: &HostSpec) -> &Path {

@@ -204,4 +204,15 @@ mod tests {
         assert!(probed.machine.scratch.starts_with(folder.path()));
         assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 0);
     }
+
+    #[tokio::test]
+    async fn a_planted_link_is_refused() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let target = tempfile::TempDir::new().expect("a folder");
+        let planted = folder.path().join(crate::folders::own_name());
+        std::os::unix::fs::symlink(target.path(), &planted).expect("is planted");
+        let refused = vec![format!("{}: it is a link", planted.display())];
+        let probed = probe(&Site::Here, "b", Some(folder.path()), Purpose::Look).await.map(|_| ());
+        assert_eq!(probed, Err(ConnectError::NoScratch { refused }));
+    }
 }

@@ -31,13 +31,14 @@ runs_programs() {
 # is refused: who owns it could put a program of theirs in it.
 own_folder() {
     plain "$1" || { why='its name has characters that shells interpret' && return 1; }
-    case $1 in
-    /var/tmp/* | /tmp/*) [ ! -h "$1" ] || { why='it is a link' && return 1; } ;;
-    esac
     if [ ! -d "$1" ]; then
         mkdir -p "$1" || { why="it cannot be made, with $(free_kb "${1%/*}") KB free" && return 1; }
         made="$1 $made"
     fi
+    # Only now, since mkdir makes nothing through a link; once the folder is ours, nobody can put a link in its place.
+    case $1 in
+    /var/tmp/* | /tmp/* | */runner-"$uid") [ ! -h "$1" ] || { why='it is a link' && return 1; } ;;
+    esac
     [ -O "$1" ] || { why='somebody else made it' && return 1; }
     chmod 700 "$1"
     : >"$1/.try.$host.$$" || { why='it cannot be written to' && return 1; }

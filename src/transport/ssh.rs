@@ -30,7 +30,7 @@ impl SshLink {
         grace: Duration,
     ) -> Result<Channel, ConnectError> {
         let command = format!(
-            "exec {} worker attach --start --grace {} {}",
+            "exec {} worker attach --start {} {}",
             self.binary.display(),
             grace.as_secs(),
             job_folder(&self.machine.scratch, job, worker).display()

@@ -16,7 +16,7 @@ use super::classify::classify;
 use super::config::{self, Resolved};
 use super::error::ConnectError;
 use super::{LOGIN_TIME_MAX, Transport};
-use crate::fleet::{HostSpec, Place};
+use crate::fleet::HostSpec;
 
 /// What is known of a host's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,10 @@ impl Transport {
         let jumps: Vec<&str> =
             resolved.proxy_jump.as_deref().map(|jumps| jumps.split(',').collect()).unwrap_or_default();
         let mut hops: Vec<Hop> = (0..jumps.len())
-            .map(|number| Hop { host: jump_host(jumps[number]), via: (number > 0).then(|| jumps[..number].join(",")) })
+            .map(|number| Hop {
+                host: config::jump_host(jumps[number]),
+                via: (number > 0).then(|| jumps[..number].join(",")),
+            })
             .collect();
         hops.push(Hop { host: host.clone(), via: None });
         Ok(hops)
@@ -147,34 +150,9 @@ pub fn add_known_hosts(file: &Path, lines: &str) -> std::io::Result<()> {
     file.write_all(format!("{missing_end}{lines}{end}").as_bytes())
 }
 
-/// `[user@]host[:port]`, as ProxyJump has it.
-fn jump_host(text: &str) -> HostSpec {
-    let text = text.strip_prefix("ssh://").unwrap_or(text);
-    let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
-    let port = rest.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
-    let (address, port) = match port.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
-        Some((host, port)) => (host, Some(port)),
-        None => (rest, None),
-    };
-    HostSpec { user, port, ..HostSpec::new(Place::Ssh, address.trim_matches(['[', ']'])) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn jump_hosts_are_read_as_ssh_has_them() {
-        let check = |text: &str, user: Option<&str>, address: &str, port: Option<u16>| {
-            let host = jump_host(text);
-            assert_eq!((host.user.as_deref(), host.address.as_str(), host.port), (user, address, port), "{text}");
-        };
-        check("bastion", None, "bastion", None);
-        check("ann@bastion:2222", Some("ann"), "bastion", Some(2222));
-        check("ssh://ann@bastion", Some("ann"), "bastion", None);
-        check("[::1]:22", None, "::1", Some(22));
-        check("::1", None, "::1", None);
-    }
 
     #[test]
     fn lines_are_added_whole() {

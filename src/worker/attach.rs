@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use fs_err::File;
 
-use super::scratch::private_folder;
+use crate::folders::private_folder;
 use crate::protocol::{MARKER, SOCKET};
 use crate::units::Span;
 

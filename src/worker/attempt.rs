@@ -55,18 +55,15 @@ pub async fn run(
 ) {
     let attempt = Arc::new(Attempt::new(id, &input, context, Arc::clone(&control)));
     let result = attempt.fetch_and_run(input, &report).await;
-    let kept = attempt.log.finish().unwrap_or_default();
-    let _litter = attempt.folder.tidy();
-    if control.has_ended() {
-        attempt.discard();
-        return;
+    if result.is_err() {
+        // Whatever else it fetches or runs is of no use any more.
+        control.cut();
     }
-    let message = match result {
-        Ok(work) => finished(id, work, kept),
-        Err(error) => {
-            let failure = Failure { cause: blame::cause_of(&error), stderr_tail: kept.tail };
-            ToDriver::Failed { attempt: id, failure, stderr_bytes: kept.bytes }
-        }
+    let closing = tokio::task::spawn_blocking(move || attempt.close(result));
+    let message = match closing.await {
+        Ok(None) => return,
+        Ok(Some(message)) => message,
+        Err(error) => failed(id, &panicked(error), Kept::default()),
     };
     // Without a driver the result waits in the queue.
     let _gone = report.send(message);
@@ -75,6 +72,11 @@ pub async fn run(
 fn finished(attempt: AttemptId, mut work: Work, kept: Kept) -> ToDriver {
     work.counters = kept.counters.into_iter().map(|((group, name), amount)| (group, name, amount)).collect();
     ToDriver::Finished { attempt, work, stderr_bytes: kept.bytes }
+}
+
+fn failed(attempt: AttemptId, error: &io::Error, kept: Kept) -> ToDriver {
+    let failure = Failure { cause: blame::cause_of(error), stderr_tail: kept.tail };
+    ToDriver::Failed { attempt, failure, stderr_bytes: kept.bytes }
 }
 
 impl Attempt {
@@ -145,18 +147,39 @@ impl Attempt {
                 result = &mut running => return result.map_err(panicked)?,
                 _ = check.tick() => if self.control.silent_for(limit) {
                     self.control.cut();
-                    let _cut = running.await;
-                    return Err(blame::carry(Cause::Silent { limit }));
+                    // It may have come to its end in this moment.
+                    let cut = running.await.map_err(panicked)?;
+                    return cut.map_err(|_cut| blame::carry(Cause::Silent { limit }));
                 }
             }
         }
     }
 
-    /// Removes what an unwanted attempt made.
-    fn discard(&self) {
+    /// Puts everything away; what is then to be told, which is nothing where the attempt was ended.
+    fn close(&self, result: io::Result<Work>) -> Option<ToDriver> {
+        let kept = self.log.finish();
+        let _litter = self.folder.tidy();
+        if self.control.has_ended() {
+            self.drop_output();
+            let _litter = self.folder.remove();
+            return None;
+        }
+        Some(match result {
+            Ok(work) => finished(self.id, work, kept),
+            Err(error) => {
+                // Where a disk is full, nothing else gets on while this lies there.
+                self.drop_output();
+                failed(self.id, &error, kept)
+            }
+        })
+    }
+
+    /// Removes what an attempt made that is not wanted.
+    fn drop_output(&self) {
         self.context.drop_segment(self.id);
-        let _litter = self.folder.remove();
-        let _litter = fs_err::remove_file(self.context.part(self.id));
+        for output in [self.folder.segment(), self.context.part(self.id)] {
+            let _never_made = fs_err::remove_file(output);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use crate::facts::Cause;
 
@@ -36,9 +37,18 @@ pub fn cause_of(error: &io::Error) -> Cause {
 
 /// Marks an error as one of reading the input, unless it carries a cause already.
 pub fn input(error: io::Error) -> io::Error {
+    mark_input(error, |error| error.to_string())
+}
+
+/// Marks an error as one of the bytes of the file at `path`, unless it carries a cause already.
+pub fn input_of(path: &Path, error: io::Error) -> io::Error {
+    mark_input(error, |error| format!("`{}`: {error}", path.display()))
+}
+
+fn mark_input(error: io::Error, text: impl FnOnce(&io::Error) -> String) -> io::Error {
     match error.get_ref().is_some_and(|inner| inner.is::<Carried>()) {
         true => error,
-        false => carry(Cause::Input { text: error.to_string() }),
+        false => carry(Cause::Input { text: text(&error) }),
     }
 }
 
@@ -52,5 +62,7 @@ mod tests {
         assert_eq!(cause_of(&input(carry(cause.clone()))), cause);
         assert!(matches!(cause_of(&io::ErrorKind::StorageFull.into()), Cause::DiskFull { .. }));
         assert!(matches!(cause_of(&input(io::ErrorKind::UnexpectedEof.into())), Cause::Input { .. }));
+        let corrupt = input_of(Path::new("in/a.gz"), io::ErrorKind::InvalidData.into());
+        assert!(matches!(cause_of(&corrupt), Cause::Input { text } if text.starts_with("`in/a.gz`: ")));
     }
 }

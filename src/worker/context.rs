@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::memory;
 use super::scratch::Scratch;
 use crate::ids::{AttemptId, TaskId, WorkerId};
 use crate::job::Job;
@@ -33,7 +34,7 @@ pub struct Context {
     places: RwLock<HashMap<TaskId, (AttemptId, WorkerId)>>,
 }
 
-/// The memory for sorting is bounded so that neither a small host is exhausted nor a large one filled with what the
+/// The memory for sorting is half of what there is, shared by the slots: the commands need the other. It is bounded so that neither a small host is exhausted nor a large one filled with what the
 /// page cache does as well.
 const MEMORY_MIN: u64 = 32 << 20;
 const MEMORY_MAX: u64 = 512 << 20;
@@ -43,7 +44,7 @@ impl Context {
     pub fn new(assignment: Assignment, scratch: Scratch, bulk: watch::Receiver<Option<Mux>>) -> Self {
         let slots = assignment.slots.max(1);
         let memory = assignment.job.limits.sort_memory.unwrap_or_else(|| {
-            let share = available_memory().0 / 2 / u64::from(slots);
+            let share = memory::available(assignment.memory).0 / 2 / u64::from(slots);
             Bytes(share.clamp(MEMORY_MIN, MEMORY_MAX))
         });
         Context {
@@ -133,14 +134,4 @@ fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 
 fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// What the kernel says that programs may still take (proc(5), MemAvailable); 1 GiB where it does not say.
-fn available_memory() -> Bytes {
-    let field = |text: String| {
-        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()
-    };
-    let kibibytes = fs_err::read_to_string("/proc/meminfo").ok().and_then(field);
-    Bytes(kibibytes.map_or(1 << 30, |kibibytes| kibibytes << 10))
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{self, Moment};
@@ -18,11 +18,30 @@ pub struct Control {
     ended: AtomicBool,
     /// When anything moved last, in microseconds on our clock.
     moved: AtomicU64,
-    /// Readers that wait for input: such time is not the attempt's.
-    waiting: AtomicUsize,
+    /// Threads that wait for input, or sort, merge and write for us: such time is not the user's program's.
+    excused: AtomicUsize,
+    /// Time spent waiting for input is not the attempt's.
+    waits: Mutex<Waits>,
     bytes_done: AtomicU64,
     bytes_total: AtomicU64,
     ropes: Mutex<Ropes>,
+}
+
+/// How long input was waited for.
+#[derive(Debug, Default)]
+struct Waits {
+    /// Readers that wait now.
+    readers: usize,
+    /// When the first of them began.
+    since: Moment,
+    /// All waits that are over.
+    total: Duration,
+}
+
+impl Waits {
+    fn so_far(&self, now: Moment) -> Duration {
+        self.total + if self.readers > 0 { now.since(self.since) } else { Duration::ZERO }
+    }
 }
 
 /// What must be cut so that blocked threads wake up.
@@ -112,17 +131,48 @@ impl Control {
 
     /// Runs something that may wait for input from elsewhere.
     pub fn while_waiting<T>(&self, read: impl FnOnce() -> T) -> T {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let result = read();
+        self.while_excused(|| {
+            let began = clock::now();
+            let mut waits = self.waits();
+            if waits.readers == 0 {
+                waits.since = began;
+            }
+            waits.readers += 1;
+            drop(waits);
+            let result = read();
+            let mut waits = self.waits();
+            (waits.total, waits.since) = (waits.so_far(clock::now()), clock::now());
+            waits.readers -= 1;
+            result
+        })
+    }
+
+    /// Runs something long that is our own work, such as a sort.
+    pub fn while_busy<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.while_excused(work)
+    }
+
+    fn while_excused<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.excused.fetch_add(1, Ordering::Relaxed);
+        let result = work();
         self.alive();
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.excused.fetch_sub(1, Ordering::Relaxed);
         result
     }
 
-    /// Whether nothing moved for `limit` although nothing is waited for.
+    /// Runs a program of the user's in the midst of [`Control::while_busy`]: it is not excused.
+    pub fn while_watched<T>(&self, program: impl FnOnce() -> T) -> T {
+        self.alive();
+        self.excused.fetch_sub(1, Ordering::Relaxed);
+        let result = program();
+        self.excused.fetch_add(1, Ordering::Relaxed);
+        result
+    }
+
+    /// Whether nothing moved for `limit` although the program could have.
     pub fn silent_for(&self, limit: Duration) -> bool {
         let moved = Moment(self.moved.load(Ordering::Relaxed));
-        self.waiting.load(Ordering::Relaxed) == 0 && clock::now().since(moved) >= limit
+        self.excused.load(Ordering::Relaxed) == 0 && clock::now().since(moved) >= limit
     }
 
     /// How far it is.
@@ -131,6 +181,27 @@ impl Control {
             attempt,
             bytes_done: self.bytes_done.load(Ordering::Relaxed),
             bytes_total: self.bytes_total.load(Ordering::Relaxed),
+            waited: self.waits().so_far(clock::now()),
         }
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_users_program_is_ever_silent() {
+        let control = Control::default();
+        let silent = || control.silent_for(Duration::ZERO);
+        assert!(silent());
+        assert!(!control.while_waiting(silent));
+        assert!(!control.while_busy(silent));
+        assert!(control.while_busy(|| control.while_watched(silent)));
+        assert!(silent());
     }
 }

@@ -4,8 +4,10 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::attempt::Attempt;
+use super::blame;
 use super::builtin;
-use super::meter::Metered;
+use super::control::Control;
+use super::meter::{Metered, Named};
 use super::part::PartWriter;
 use crate::facts::Work;
 use crate::input::Split;
@@ -20,14 +22,20 @@ use crate::shuffle::sort::{Combiner, SortConfig, Sorter};
 /// # Errors
 /// See [`super::blame::cause_of`].
 pub fn run(attempt: &Arc<Attempt>, split: &Split, bytes: impl Read + Send + 'static) -> io::Result<Work> {
-    let input = decode(split.codec, Metered::new(bytes, Arc::clone(&attempt.control)))?;
+    let control = &attempt.control;
+    // Only plain files share a split, and no decoder has an opinion of those.
+    let path = split.pieces.first().map(|piece| piece.path.clone()).unwrap_or_default();
+    let input = decode(split.codec, Metered::new(bytes, Arc::clone(control)));
+    let input = Named::new(input.map_err(|error| blame::input_of(&path, error))?, path);
     let mut sink = Sink::open(attempt)?;
     let records_in = match &attempt.context.job().map {
         Step::Identity => builtin::each_line(&mut LineReader::new(input), &mut |line| sink.push(line))?,
         Step::Builtin(kind) => {
-            let memory = attempt.context.memory / 2;
+            let context = &attempt.context;
+            let circumstances =
+                builtin::Circumstances { source: split.source, key: &context.job().key, memory: context.memory / 2 };
             let mut lines = LineReader::new(input);
-            builtin::map(kind, split.source, memory, &mut lines, &mut |line| sink.push(line))?
+            control.while_busy(|| builtin::map(kind, circumstances, &mut lines, &mut |line| sink.push(line)))?
         }
         Step::Command(command) => {
             let mut records = 0;
@@ -36,7 +44,7 @@ pub fn run(attempt: &Arc<Attempt>, split: &Split, bytes: impl Read + Send + 'sta
             records
         }
     };
-    let work = sink.finish(attempt)?;
+    let work = control.while_busy(|| sink.finish(attempt))?;
     Ok(Work { bytes_in: split.bytes(), records_in, ..work })
 }
 
@@ -57,7 +65,7 @@ fn copy_lines(mut input: impl Read, output: &mut dyn Write, lines: &mut u64) -> 
 
 /// Where a map's lines go.
 enum Sink {
-    Segment { sorter: Box<Sorter>, key: KeyRule },
+    Segment { sorter: Box<Sorter>, key: KeyRule, control: Arc<Control> },
     Part(PartWriter),
 }
 
@@ -77,12 +85,18 @@ impl Sink {
             combiner: job.combine.as_ref().and_then(|step| combiner(step, attempt)),
         };
         let sorter = Box::new(Sorter::new(config, attempt.folder.segment()));
-        Ok(Sink::Segment { sorter, key: job.key.clone() })
+        Ok(Sink::Segment { sorter, key: job.key.clone(), control: Arc::clone(&attempt.control) })
     }
 
     fn push(&mut self, line: &[u8]) -> io::Result<()> {
         match self {
-            Sink::Segment { sorter, key } => sorter.push(Record::new(line, key)),
+            Sink::Segment { sorter, key, control } => {
+                let record = Record::new(line, key);
+                match sorter.takes(record) {
+                    true => sorter.push(record),
+                    false => control.while_busy(|| sorter.push(record)),
+                }
+            }
             Sink::Part(part) => part.push(line),
         }
     }
@@ -95,6 +109,7 @@ impl Sink {
             }
             Sink::Segment { sorter, .. } => {
                 let summary = sorter.finish()?;
+                let by_command = matches!(attempt.context.job().combine, Some(Step::Command(_)));
                 let index = Arc::new(summary.index);
                 attempt.context.add_segment(attempt.id, Arc::clone(&index));
                 Ok(Work {
@@ -102,7 +117,9 @@ impl Sink {
                     records_out: summary.records_out,
                     bytes_shuffled: index.partitions.iter().map(|partition| partition.stored).sum(),
                     spills: u32::try_from(summary.spills).unwrap_or(u32::MAX),
-                    hash: index.hash(),
+                    // How often a combiner was run hangs on this host's memory, and what a command makes of that is
+                    // its own affair.
+                    hash: if by_command && summary.spills > 0 { 0 } else { index.hash() },
                     ..Work::default()
                 })
             }
@@ -113,7 +130,9 @@ impl Sink {
 fn combiner(step: &Step, attempt: &Arc<Attempt>) -> Option<Box<dyn Combiner>> {
     match step {
         Step::Identity => None,
-        Step::Builtin(kind) => Some(Box::new(builtin::Folding(kind.clone()))),
+        Step::Builtin(kind) => {
+            Some(Box::new(builtin::Folding { builtin: kind.clone(), key: attempt.context.job().key.clone() }))
+        }
         Step::Command(command) => {
             Some(Box::new(CommandCombiner { attempt: Arc::clone(attempt), command: command.clone() }))
         }
@@ -133,7 +152,9 @@ impl Combiner for CommandCombiner {
         out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
         let feed = |stdin: &mut dyn Write| super::reduce::write_records(&mut sorted, stdin);
-        self.attempt.commands().through("combine", &self.command, feed, out)
+        let commands = self.attempt.commands();
+        // The sorter's work is ours, but what is run in it is the user's.
+        self.attempt.control.while_watched(|| commands.through("combine", &self.command, feed, out))
     }
 
     fn in_process(&self) -> bool {

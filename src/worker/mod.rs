@@ -17,6 +17,7 @@ mod control;
 mod descriptor;
 mod fetch;
 mod map;
+mod memory;
 mod meter;
 mod part;
 mod reduce;

@@ -26,14 +26,19 @@ pub fn run(attempt: &Arc<Attempt>, fetched: Fetched) -> io::Result<Work> {
     let context = &attempt.context;
     let mut part = PartWriter::create(&context.part(attempt.id))?;
     let sources = fetched.sources.iter().map(|(_, source)| source.clone()).collect();
-    let merged = merge_in_passes(sources, FAN_IN, &attempt.folder.runs(), context.compression());
+    let runs = attempt.folder.runs();
+    let merge = || merge_in_passes(sources, FAN_IN, &runs, context.compression());
+    let merged = attempt.control.while_busy(merge);
     let reduced = merged.and_then(|merged| {
         let mut sorted = Watched { inner: merged, control: &attempt.control };
         // A program is not run for a partition without records, so that it writes nothing where there is nothing.
         match &context.job().reduce {
             _ if fetched.records == 0 => Ok(()),
             Step::Identity => builtin::each_record(&mut sorted, &mut |line| part.push(line)),
-            Step::Builtin(kind) => builtin::reduce(kind, &mut sorted, &mut |line| part.push(line)),
+            Step::Builtin(kind) => {
+                let reduce = || builtin::reduce(kind, &context.job().key, &mut sorted, &mut |line| part.push(line));
+                attempt.control.while_busy(reduce)
+            }
             Step::Command(command) => {
                 let feed = |stdin: &mut dyn Write| write_records(&mut sorted, stdin);
                 attempt.commands().through("reduce", command, feed, |line| part.push(line))
@@ -41,7 +46,7 @@ pub fn run(attempt: &Arc<Attempt>, fetched: Fetched) -> io::Result<Work> {
         }
     });
     reduced.map_err(|error| find_culprit(error, &fetched))?;
-    let part = part.finish()?;
+    let part = attempt.control.while_busy(|| part.finish())?;
     Ok(Work {
         bytes_in: fetched.bytes,
         records_in: fetched.records,

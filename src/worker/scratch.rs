@@ -1,10 +1,12 @@
 //! The scratch folder of a worker: what lies where, and that it goes.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::ids::{AttemptId, TaskId};
+
+pub use crate::folders::private_folder;
 
 /// The folder of one worker process, absolute.
 #[derive(Clone, Debug)]
@@ -133,21 +135,6 @@ pub fn part_in(output: &Path, attempt: AttemptId) -> PathBuf {
 /// The final name of a task's part.
 pub fn part_name(task: TaskId) -> String {
     format!("part-{:05}", task.index)
-}
-
-/// Makes a folder for us alone, unless it is there.
-///
-/// # Errors
-/// Those of the file system.
-pub fn private_folder(path: &Path) -> io::Result<()> {
-    let create = || std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    let created = create().or_else(|error| match error.kind() {
-        // Another job ended in this moment, and took the empty folder above along.
-        io::ErrorKind::NotFound => create(),
-        _ => Err(error),
-    });
-    created
-        .map_err(|error| io::Error::new(error.kind(), format!("failed to create folder `{}`: {error}", path.display())))
 }
 
 /// Removes a folder and all in it, folders that a command made unreadable included.

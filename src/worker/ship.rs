@@ -54,17 +54,11 @@ fn unpack(file: &ShippedFile, mut stream: impl Read + Send + 'static, folder: &P
             // The end of the stream confirms that nothing is missing.
             io::copy(&mut stream, &mut io::sink()).map(drop)
         }
-        FileForm::Archive => Archive::new(decode(archive_codec(&file.source), stream)?).unpack(folder),
-    }
-}
-
-fn archive_codec(path: &Path) -> Codec {
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("tgz") => Codec::Gzip,
-        Some("tzst") => Codec::Zstd,
-        Some("tbz2") => Codec::Bzip2,
-        Some("txz") => Codec::Xz,
-        _ => Codec::of(path),
+        FileForm::Archive => {
+            // The driver called it an archive by the same names.
+            let codec = Codec::of_archive(&file.name).unwrap_or(Codec::Plain);
+            Archive::new(decode(codec, stream)?).unpack(folder)
+        }
     }
 }
 
@@ -75,6 +69,6 @@ fn set_up(context: &Context, control: &Control) -> Result<(), Failure> {
     let (folder, env) = (context.scratch.files(), context.environment());
     let commands = Commands { folder: &folder, env: &env, control, log: &log };
     let result = commands.alone("setup", command);
-    let stderr_tail = log.finish().unwrap_or_default().tail;
+    let stderr_tail = log.finish().tail;
     result.map_err(|error| Failure { cause: cause_of(&error), stderr_tail })
 }

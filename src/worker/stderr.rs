@@ -18,12 +18,21 @@ const LINE_MAX: u64 = 64 << 10;
 /// How much of the end an error quotes.
 const TAIL_LINES: usize = 10;
 const TAIL_BYTES: usize = 4 << 10;
+/// How many counters an attempt may have, and the bytes of group and name together. They travel and are stored with
+/// each attempt, so a program that names a counter for each record must not have its way.
+const COUNTERS_MAX: usize = 1000;
+const COUNTER_NAME_BYTES_MAX: usize = 200;
+/// Where the reports are counted that went beyond that: group and name.
+const DROPPED: (&str, &str) = ("runner", "counters dropped");
+
+/// The user's counters, by group and name.
+pub type Counters = BTreeMap<(String, String), i64>;
 
 /// What was kept.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// The user's counters, by group and name.
-    pub counters: BTreeMap<(String, String), i64>,
+    /// What was counted.
+    pub counters: Counters,
     /// The last lines.
     pub tail: String,
     /// The size of the file; 0 where all commands were silent.
@@ -57,21 +66,23 @@ impl Log {
             }
             alive();
             let mut inner = self.inner();
-            if !take_report(&line, &mut inner.counters) && written.is_ok() {
-                written = inner.write(&line);
+            if !take_report(&line, &mut inner.counters) {
+                written = written.and(inner.write(&line));
             }
         }
     }
 
-    /// The end of the log.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn finish(&self) -> io::Result<Kept> {
+    /// The end of the log. Where the file cannot be written, a line of the tail says so: what an attempt did does not
+    /// hang on its log.
+    pub fn finish(&self) -> Kept {
         let mut inner = self.inner();
-        let tail = inner.tail_lines();
-        let bytes = inner.finish()?;
-        Ok(Kept { counters: std::mem::take(&mut inner.counters), tail, bytes })
+        let mut tail = inner.tail_lines();
+        let bytes = inner.finish().unwrap_or_else(|error| {
+            let line_end = if tail.is_empty() { "" } else { "\n" };
+            tail.push_str(&format!("{line_end}[runner: not all of stderr could be kept: {error}]"));
+            fs_err::metadata(&inner.path).map_or(0, |file| file.len())
+        });
+        Kept { counters: std::mem::take(&mut inner.counters), tail, bytes }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -80,7 +91,7 @@ impl Log {
 }
 
 /// Whether the line was a report; counters are added up.
-fn take_report(line: &[u8], counters: &mut BTreeMap<(String, String), i64>) -> bool {
+fn take_report(line: &[u8], counters: &mut Counters) -> bool {
     let Some(report) = line.strip_prefix(b"reporter:") else { return false };
     let report = String::from_utf8_lossy(report);
     let report = report.trim_end();
@@ -88,11 +99,22 @@ fn take_report(line: &[u8], counters: &mut BTreeMap<(String, String), i64>) -> b
         let fields: Vec<&str> = counter.split(',').collect();
         let [group, name, amount] = fields[..] else { return false };
         let Ok(amount) = amount.trim().parse::<i64>() else { return false };
-        let sum = counters.entry((group.to_owned(), name.to_owned())).or_default();
-        *sum = sum.saturating_add(amount);
+        count(counters, group, name, amount);
         return true;
     }
     report.starts_with("status:")
+}
+
+/// Adds to a counter, or counts that there was no room for it.
+fn count(counters: &mut Counters, group: &str, name: &str, amount: i64) {
+    let key = (group.to_owned(), name.to_owned());
+    let fits = group.len() + name.len() <= COUNTER_NAME_BYTES_MAX;
+    let (key, amount) = match counters.contains_key(&key) || (fits && counters.len() < COUNTERS_MAX) {
+        true => (key, amount),
+        false => ((DROPPED.0.to_owned(), DROPPED.1.to_owned()), 1),
+    };
+    let sum = counters.entry(key).or_default();
+    *sum = sum.saturating_add(amount);
 }
 
 #[derive(Default)]
@@ -104,26 +126,36 @@ struct Inner {
     head_bytes: usize,
     tail: VecDeque<u8>,
     total_bytes: u64,
-    counters: BTreeMap<(String, String), i64>,
+    counters: Counters,
+    /// The file could not be written, and is left as it is.
+    is_broken: bool,
 }
 
 impl Inner {
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        let head = line.len().min(self.half - self.head_bytes);
-        if head > 0 {
-            if self.file.is_none() {
-                self.file = Some(File::create(&self.path)?);
-            }
-            if let Some(file) = &mut self.file {
-                file.write_all(&line[..head])?;
-            }
-            self.head_bytes += head;
-        }
         self.tail.extend(line);
         let spare = self.tail.len().saturating_sub(self.half);
         self.tail.drain(..spare);
         self.total_bytes += line.len() as u64;
+        let head = line.len().min(self.half - self.head_bytes);
+        if head == 0 || self.is_broken {
+            return Ok(());
+        }
+        self.is_broken = true;
+        self.write_head(&line[..head])?;
+        self.is_broken = false;
         Ok(())
+    }
+
+    fn write_head(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => File::create(&self.path)?,
+        };
+        let written = file.write_all(bytes);
+        self.file = Some(file);
+        self.head_bytes += bytes.len();
+        written
     }
 
     fn tail_lines(&self) -> String {
@@ -161,7 +193,7 @@ mod tests {
         let path = folder.path().join("stderr");
         let log = Log::new(path.clone(), Bytes(cap));
         log.keep(input, || {}).expect("is read");
-        (log.finish().expect("is kept"), fs_err::read_to_string(path).unwrap_or_default())
+        (log.finish(), fs_err::read_to_string(path).unwrap_or_default())
     }
 
     #[test]
@@ -172,6 +204,27 @@ mod tests {
         assert_eq!(text, "a\nreporter:odd\nb");
         assert_eq!(kept.tail, text);
         assert_eq!(kept.bytes, text.len() as u64);
+    }
+
+    #[test]
+    fn too_many_counters_are_counted_as_such() {
+        let report = |group: &str| format!("reporter:counter:{group},c,7\n");
+        let groups = (0..COUNTERS_MAX + 5).map(|index| report(&format!("g{index}")));
+        let input: String = [report(&"g".repeat(300))].into_iter().chain(groups).chain([report("g0")]).collect();
+        let (kept, _) = kept(input.as_bytes(), 100);
+        let counter = |group: &str, name: &str| kept.counters.get(&(group.to_owned(), name.to_owned())).copied();
+        assert_eq!(kept.counters.len(), COUNTERS_MAX);
+        assert_eq!((counter("g0", "c"), counter(DROPPED.0, DROPPED.1)), (Some(14), Some(7)));
+    }
+
+    #[test]
+    fn counters_and_tail_outlive_a_full_disk() {
+        let log = Log::new("/dev/full".into(), Bytes(100));
+        let kept = log.keep(&b"reporter:counter:g,c,2\na\nb\n"[..], || {});
+        assert_eq!(kept.expect_err("is full").kind(), io::ErrorKind::StorageFull);
+        let kept = log.finish();
+        assert_eq!(kept.counters.len(), 1);
+        assert!(kept.tail.starts_with("a\nb\n[runner: not all of stderr could be kept: "), "{}", kept.tail);
     }
 
     #[test]

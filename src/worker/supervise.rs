@@ -97,11 +97,17 @@ fn ended(raw: i32) -> Ended {
 fn kill_rest(shell: Pid) {
     let _gone = kill_process_group(shell, Signal::KILL);
     while !matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD)) {
-        for child in children() {
-            let _gone = kill_process(child, Signal::KILL);
+        let kill = |child| kill_process(child, Signal::KILL);
+        if kill_each(&children(), kill) == 0 {
+            return;
         }
         let _reaped = wait(WaitOptions::empty());
     }
+}
+
+/// How many could be killed. One that runs as somebody else cannot (EPERM): who waits for that may wait for ever.
+fn kill_each(children: &[Pid], kill: impl Fn(Pid) -> Result<(), Errno>) -> usize {
+    children.iter().filter(|child| kill(**child).is_ok()).count()
 }
 
 /// The direct children of this process, from /proc.
@@ -126,4 +132,16 @@ fn parent(pid: i32) -> Option<i32> {
 /// When it was started by hand, without one.
 pub fn inherited_lifeline() -> io::Result<UnixStream> {
     super::descriptor::inherited(LIFELINE).map(UnixStream::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_those_of_others() {
+        let pids: Vec<Pid> = (1..=3).filter_map(Pid::from_raw).collect();
+        assert_eq!(kill_each(&pids, |_| Err(Errno::PERM)), 0);
+        assert_eq!(kill_each(&pids, |pid| if pid == pids[0] { Err(Errno::PERM) } else { Ok(()) }), 2);
+    }
 }

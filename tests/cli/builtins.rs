@@ -194,3 +194,51 @@ fn a_combiner_changes_nothing() {
     assert_eq!(desk.job(&[&["--combine", awk], &job[..]].concat()), without);
     assert_eq!(desk.job(&["sum", "--reduces", "2", "pairs"]), without);
 }
+
+#[test]
+fn other_separators_and_longer_keys_count() {
+    let desk = Desk::new();
+    desk.write("left", "a,b,1\na,c,2\na,b,3\nx,y,4\n");
+    desk.write("right", "a,b,p\na,b,q\nx,z,r\n");
+    let check = |args: &[&str], expected: &str| {
+        let parts = desk.job(&[args, &["--separator", ",", "--reduces", "1", "left"]].concat());
+        assert_eq!(String::from_utf8_lossy(&whole(&parts)), expected, "{args:?}");
+    };
+    let join = ["join", "--with", "right"];
+    check(&[&join[..], &["--key-fields", "2"]].concat(), "a,b,1,p\na,b,3,p\na,b,1,q\na,b,3,q\n");
+    check(&["sum", "--key-fields", "2"], "a,b,4\na,c,2\nx,y,4\n");
+    check(&["top", "--count", "2"], "x,y,4\na,b,3\n");
+    desk.write("left", "a,1\n");
+    desk.write("right", "a,2,b\n");
+    check(&join, "a,1,2,b\n");
+    check(&["sum"], "a,1\n");
+    let grep = desk.job(&["grep", "--pattern", "a", "--separator", ",", "left"]);
+    assert_eq!(whole(&grep), b"a,1\n");
+    for (args, word) in [
+        (["wordcount", "--separator", ","], "keys of its own"),
+        (["sort", "--separator", ","], "keys of its own"),
+        (["distinct", "--separator", ","], "keys of its own"),
+        (["sum", "--whole-line", "-q"], "looks behind the key"),
+        (["top", "--whole-line", "-q"], "looks behind the key"),
+    ] {
+        let refused = desk.run(&[&["mapreduce"], &args[..], &["left", "out"]].concat());
+        assert_eq!(refused.code, Some(2), "{args:?}");
+        assert!(refused.stderr.contains(word), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn what_a_command_combined_in_several_runs_is_not_compared() {
+    let desk = Desk::new();
+    desk.write("in", pairs().repeat(60));
+    let check = |memory: &str, not_comparable: usize| {
+        let job = ["--json", "mapreduce", "--map", "cat", "--combine", "cat", "--reduce", "cat", "--reduces", "1"];
+        let args = ["--sort-memory", memory, "--split-size", "1G", "--overwrite", "in", "out"];
+        let outcome = desk.run(&[&job[..], &args[..]].concat());
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert!(outcome.text().contains("\"hash\":\""), "{}", outcome.text());
+        assert_eq!(outcome.text().matches("\"hash\":\"0000000000000000\"").count(), not_comparable, "{memory}");
+    };
+    check("1M", 1);
+    check("100M", 0);
+}

@@ -75,3 +75,44 @@ fn a_job_leaves_nothing_on_its_workers() {
     desk.job(&["wordcount", "in"]);
     desk.wait_until_clean();
 }
+
+#[test]
+fn corrupt_input_is_named_and_is_no_fault_of_a_worker() {
+    let desk = Desk::new();
+    desk.write("in/good", "word\n");
+    desk.write("in/bad.gz", "this is no gzip, although its name says so\n");
+    let check = |args: &[&str]| {
+        let outcome = desk.run(&[&["mapreduce", "--attempts", "2"], args, &["in", "out"]].concat());
+        assert_eq!(outcome.code, Some(7), "{args:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("bad.gz`: corrupt or truncated gzip"), "{args:?}: {}", outcome.stderr);
+        assert!(!outcome.stderr.contains("the worker could not"), "{}", outcome.stderr);
+    };
+    check(&["wordcount"]);
+    check(&["--map", "cat", "--reduces", "0"]);
+    check(&["sort", "--reduces", "2"]);
+}
+
+#[test]
+fn a_failed_attempt_leaves_no_part_behind() {
+    let desk = desk();
+    let map = format!(
+        "case $mapreduce_task_attempt_id in *.0) cat; exit 1;; esac; cd '{}'; find . -name '*part-*' | wc -l",
+        desk.path("").display()
+    );
+    assert_eq!(whole(&desk.job(&["--map", &map, "--reduces", "0", "in"])), b"1\n");
+}
+
+#[test]
+fn a_silent_combiner_is_ended() {
+    let desk = desk();
+    let silent = ["--map", "cat", "--combine", "sleep 1000", "--reduce", "cat"];
+    let job = [&["mapreduce", "--timeout", "1s", "--attempts", "1"], &silent[..], &["in", "out"]].concat();
+    let outcome = desk.run(&job);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("nothing was read, written or reported for 1.0s (--timeout)"),
+        "{}",
+        outcome.stderr
+    );
+    desk.wait_until_clean();
+}

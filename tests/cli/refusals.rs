@@ -75,6 +75,35 @@ fn options_that_do_not_fit() {
 }
 
 #[test]
+fn more_than_there_can_be() {
+    check_job(&["wordcount", "--reduces", "4000000000", "in", "out"], 2, "at most 10000 are possible; choose fewer");
+    check_job(&["--map", "cat", "--reduces", "10001", "in", "out"], 2, "10001 reduces: at most 10000");
+    let desk = desk();
+    let large = fs_err::File::create(desk.path("large")).expect("is made");
+    // A hole: it takes no room.
+    large.set_len(1 << 40).expect("has a length");
+    let job = ["mapreduce", "wordcount", "large", "out"];
+    let check = |args: &[&str], words: &str| check_at(&desk, &[&job[..], args].concat(), 2, words);
+    check(
+        &["--split-size", "1"],
+        "1099511627776 splits of 1 B: at most 1000000 are possible; choose a larger --split-size",
+    );
+    check(&["--split-size", "1M", "--reduces", "1000"], "at most 1000000 are possible");
+    check(
+        &["--split-size", "4M", "--reduces", "10000"],
+        "262144 splits of 4.00 MiB: at most 100000 are possible with 10000 reduces; choose a larger --split-size or fewer",
+    );
+}
+
+#[test]
+fn ssh_configuration_that_cannot_be_read() {
+    let job = |config| ["--ssh-config", config, "mapreduce", "wordcount", "in", "out"];
+    check(&job("none.conf"), 2, "none.conf");
+    check(&job("there"), 2, "is a folder (--ssh-config, or the setting ssh.config)");
+    check(&["--ssh-config", "none.conf", "workers", "check"], 2, "the ssh configuration cannot be read");
+}
+
+#[test]
 fn missing_input() {
     check_job(&["wordcount", "no such", "out"], 3, "no such file or folder: `no such`");
     check_job(&["wordcount", "in", "none", "out"], 3, "`none`");

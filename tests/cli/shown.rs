@@ -1,6 +1,7 @@
 //! What is shown, and to whom: data on stdout, words on stderr.
 
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
@@ -30,6 +31,46 @@ fn quiet_is_silent() {
 }
 
 #[test]
+fn quiet_tells_what_went_wrong() {
+    let desk = desk();
+    let once = "test -e '{}' || { touch '{}'; echo oh dear >&2; exit 3; }; cat";
+    let map = once.replace("{}", desk.path("tried").to_str().expect("text"));
+    let outcome = desk.run(&["mapreduce", "--map", &map, "in", "out", "-q"]);
+    assert_eq!(
+        (outcome.code, &*outcome.stderr),
+        (
+            Some(0),
+            "runner: map-0.0 failed on local: the map command exited with code 3\n    | oh dear\n  \
+             tried again (3 failures left)\n"
+        )
+    );
+}
+
+#[test]
+fn nobody_else_sees_a_job() {
+    let desk = desk();
+    desk.run(&["mapreduce", "wordcount", "in", "out"]);
+    let jobs = desk.path("../home/.local/state/runner/jobs");
+    let id = desk.only_job()["id"].as_str().expect("an id").to_owned();
+    for folder in [jobs.clone(), jobs.join(&id), jobs.join(&id).join("logs")] {
+        let mode = fs_err::metadata(&folder).expect("is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
+    }
+}
+
+#[test]
+fn old_jobs_go() {
+    let desk = desk();
+    let names = ["one", "two", "three"];
+    for name in names {
+        desk.job(&["--name", name, "--set", "jobs_kept=2", "wordcount", "in"]);
+    }
+    let listed = desk.run(&["--json", "jobs"]);
+    let is_listed = |name: &&&str| listed.text().contains(&format!("{name:?}"));
+    assert_eq!(names.iter().filter(is_listed).collect::<Vec<_>>(), [&"two", &"three"], "{}", listed.text());
+}
+
+#[test]
 fn facts_are_json_lines() {
     let outcome = desk().run(&["--json", "mapreduce", "wordcount", "in", "out"]);
     let facts: Vec<Value> = outcome.text().lines().map(|line| serde_json::from_str(line).expect(line)).collect();
@@ -49,6 +90,14 @@ fn jobs_are_listed() {
     let outcome = desk.run(&["jobs"]);
     assert!(outcome.text().starts_with("id  "), "{}", outcome.text());
     assert!(outcome.text().contains(job["id"].as_str().expect("an id")));
+}
+
+#[test]
+fn the_setting_of_slots_reaches_this_machine() {
+    let desk = desk();
+    desk.workers(":");
+    let outcome = desk.run(&["--set", "worker.slots=37", "mapreduce", "wordcount", "in", "out"]);
+    assert!(outcome.stderr.contains("1 worker with 37 slots"), "{}", outcome.stderr);
 }
 
 #[test]

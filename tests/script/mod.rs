@@ -1,47 +1,83 @@
 //! The words of the scripts in `tests/scheduler.rs`: events as text, actions as text.
 
+use std::time::Duration;
+
 use runner::clock::Moment;
 use runner::error::Kind;
-use runner::facts::{Cause, DropReason, End, Fact, Failure, Next, Work};
+use runner::facts::{Cause, DropReason, End, Fact, Failure, Lag, Next, Work};
 use runner::ids::{AttemptId, Epoch, Stage, WorkerId};
-use runner::scheduler::{Action, Config, Event, Rules, Scheduler};
+use runner::scheduler::{Action, Config, Event, Scheduler};
 
 /// Runs a script and compares what follows each line. Facts that say no more than the actions beside them are left
 /// out; `stale` means that an event was dropped as old.
 ///
-/// The job is `job MAPS REDUCES`, perhaps with `; ahead 0` for no places beyond the slots.
+/// A line may begin with a time, `@20s`; else it is a microsecond later than the one before.
+///
+/// The job is `job MAPS REDUCES`, perhaps with `; ahead 0` for no places beyond the slots. Maps are of 1000 bytes, or of
+/// so many as the words after `sizes` say.
 /// Gives back the scheduler as it is at the end.
 pub fn check(job: &str, script: &str) -> Scheduler {
     let mut scheduler = Scheduler::new(config(job));
-    let (mut joined, mut batch) = (0, 0);
+    let (mut joined, mut now) = (0, Moment(0));
     for line in script.lines().filter(|line| !line.trim().is_empty()) {
         let (events, expected) = line.split_once("->").expect("a line is events, an arrow and actions");
         let mut said = Vec::new();
+        let events = match events.trim().strip_prefix('@').and_then(|events| events.split_once("s ")) {
+            Some((seconds, events)) => {
+                now = Moment(0) + Duration::from_secs(seconds.parse().expect("seconds"));
+                events
+            }
+            None => events,
+        };
         for event in events.split(';') {
             let stale = scheduler.stale();
-            scheduler.handle(Moment(batch), event_of(event.trim(), &mut joined));
+            if event.trim() != "wait" {
+                scheduler.handle(now, event_of(event.trim(), &mut joined));
+            }
             scheduler.sanity_check();
             said.extend((scheduler.stale() > stale).then(|| "stale".to_owned()));
         }
         let mut actions = Vec::new();
-        scheduler.decide(Moment(batch), &mut actions);
+        scheduler.decide(now, &mut actions);
         scheduler.sanity_check();
         said.extend(actions.iter().filter_map(text_of));
         let expected: Vec<&str> = expected.split(';').map(str::trim).filter(|text| !text.is_empty()).collect();
         assert_eq!(said, expected, "after `{}`", events.trim());
-        batch += 1;
+        now = Moment(now.0 + 1);
     }
     scheduler
 }
 
+/// The kind with which a job ends whose only task fails for this cause, each time.
+pub fn kind_at_the_end(cause: &str) -> Kind {
+    let mut scheduler = Scheduler::new(config("job 1 0"));
+    let (mut joined, mut actions) = (0, Vec::new());
+    let fails = (0..4).map(|number| format!("fail map-0.{number} w0 {cause}"));
+    for event in ["join a 1".to_owned(), "complete".to_owned()].into_iter().chain(fails) {
+        scheduler.handle(Moment(0), event_of(&event, &mut joined));
+        scheduler.decide(Moment(0), &mut actions);
+    }
+    match actions.last() {
+        Some(Action::Conclude(End::Failed { kind, .. })) => *kind,
+        other => panic!("the job did not fail: {other:?}"),
+    }
+}
+
 fn config(job: &str) -> Config {
-    let words: Vec<&str> = job.split([' ', ';']).filter(|word| !word.is_empty()).collect();
-    let number = |index: usize| -> u32 { words[index].parse().expect("a number") };
-    let rules = match words.get(3) {
-        Some(_) => Rules { ahead_maps_percent: number(4), ahead_reduces_percent: number(4), ..Rules::default() },
-        None => Rules::default(),
-    };
-    Config { maps: vec![1; number(1) as usize], reduces: number(2), rules, ..Config::default() }
+    let mut config = Config::default();
+    for part in job.split(';') {
+        let (word, numbers) = part.trim().split_once(' ').expect("a word and numbers");
+        let numbers: Vec<u32> = numbers.split(' ').map(|number| number.parse().expect("a number")).collect();
+        match word {
+            "job" => (config.maps, config.reduces) = (vec![1000; numbers[0] as usize], numbers[1]),
+            "sizes" => config.maps = numbers.into_iter().map(u64::from).collect(),
+            "ahead" => {
+                (config.rules.ahead_maps_percent, config.rules.ahead_reduces_percent) = (numbers[0], numbers[0]);
+            }
+            other => panic!("`{other}` is no part of a job"),
+        }
+    }
+    config
 }
 
 fn event_of(text: &str, joined: &mut u32) -> Event {
@@ -60,6 +96,12 @@ fn event_of(text: &str, joined: &mut u32) -> Event {
         "back" => Event::WorkerBack(worker(1)),
         "lose" => Event::WorkerLost { worker: worker(1), reason },
         "start" => Event::AttemptStarted { attempt: attempt(), worker: worker(2) },
+        // progress ATTEMPT WORKER DONE TOTAL SECONDS_WAITED
+        "progress" => {
+            let number = |index: usize| words.get(index).map_or(0, |number| number.parse().expect("a number"));
+            let (bytes_done, bytes_total, waited) = (number(3), number(4), Duration::from_secs(number(5)));
+            Event::AttemptProgressed { attempt: attempt(), worker: worker(2), bytes_done, bytes_total, waited }
+        }
         "finish" => {
             let hash = words.get(3).map_or(0, |hash| hash.parse().expect("a hash"));
             Event::AttemptFinished { attempt: attempt(), worker: worker(2), work: Work { hash, ..Work::default() } }
@@ -85,6 +127,7 @@ fn attempt_of(text: &str) -> AttemptId {
 fn cause_of(words: &[&str]) -> Cause {
     match words {
         ["exit"] => Cause::Exit { step: "map".to_owned(), code: 1 },
+        ["input"] => Cause::Input { text: "a.gz is corrupt".to_owned() },
         ["disk"] => Cause::DiskFull { text: "/scratch".to_owned() },
         ["fetch", source] => Cause::Fetch { source: attempt_of(source), text: "no such segment".to_owned() },
         other => panic!("{other:?} is no cause"),
@@ -109,6 +152,9 @@ fn text_of_fact(fact: &Fact) -> Option<String> {
         Fact::WorkerBack { worker } => format!("back {worker}"),
         Fact::WorkerLost { worker, .. } => format!("lost {worker}"),
         Fact::WorkerBarred { worker, .. } => format!("barred {worker}"),
+        Fact::WorkerMarked { worker, share_percent, .. } => format!("marked {worker} {share_percent}"),
+        Fact::WorkerCleared { worker } => format!("cleared {worker}"),
+        Fact::AttemptCopied { of, lag, .. } => text_of_copy(*of, lag),
         Fact::StageFinished { stage: Stage::Map } => "finished map".to_owned(),
         Fact::StageFinished { stage: Stage::Reduce } => "finished reduce".to_owned(),
         Fact::AttemptFailed { attempt, next: Next::Retry { left }, .. } => format!("retry {} {left}", attempt.task),
@@ -126,6 +172,13 @@ fn text_of_fact(fact: &Fact) -> Option<String> {
         | Fact::AttemptStarted { .. }
         | Fact::AttemptFinished { .. } => return None,
     })
+}
+
+fn text_of_copy(of: AttemptId, lag: &Lag) -> String {
+    match lag {
+        Lag::Rate { left, elsewhere } => format!("copy {of} left {} or {}", left.as_secs(), elsewhere.as_secs()),
+        Lag::Overdue { worked, usual } => format!("copy {of} after {}, usual {}", worked.as_secs(), usual.as_secs()),
+    }
 }
 
 fn text_of_reason(reason: DropReason) -> &'static str {

@@ -19,8 +19,10 @@ pub struct Machine {
     pub state: Power,
     /// Attempts without a slot, in the order of arrival.
     pub waiting: Vec<Waiting>,
-    /// Attempts with a slot, and what they read.
-    pub running: BTreeMap<AttemptId, Reads>,
+    /// Attempts with a slot.
+    pub running: BTreeMap<AttemptId, Running>,
+    /// When it reports next how far they are, if it does.
+    pub reports_at: Option<u64>,
     /// What attempts have written: a hash, and what it was made from.
     pub outputs: BTreeMap<AttemptId, (u64, Reads)>,
 }
@@ -34,6 +36,40 @@ pub enum Power {
     Off,
 }
 
+/// An attempt with a slot.
+#[derive(Clone, Debug)]
+pub struct Running {
+    pub reads: Reads,
+    pub course: Course,
+}
+
+/// How an attempt will go, in microseconds and bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Course {
+    pub since: u64,
+    pub bytes: u64,
+    pub works: u64,
+    /// It waits for input first,
+    pub waits: u64,
+    /// and stands still in the middle.
+    pub stalls: u64,
+}
+
+impl Course {
+    /// How long it takes.
+    pub fn takes(&self) -> u64 {
+        self.waits + self.works + self.stalls
+    }
+
+    /// Bytes used up, and time waited.
+    pub fn at(&self, now: u64) -> (u64, u64) {
+        let (elapsed, half) = (now - self.since, self.works / 2);
+        let worked = elapsed.saturating_sub(self.waits);
+        let moved = worked.min(half) + worked.saturating_sub(half + self.stalls);
+        (self.bytes * moved.min(self.works) / self.works, elapsed.min(self.waits))
+    }
+}
+
 /// An attempt without a slot.
 #[derive(Clone, Debug)]
 pub struct Waiting {
@@ -45,10 +81,10 @@ pub struct Waiting {
 impl Machine {
     pub fn new(id: WorkerId, name: String, plan: HostPlan) -> Self {
         let (waiting, running, outputs) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Machine { id, name, plan, state: Power::On, waiting, running, outputs }
+        Machine { id, name, plan, state: Power::On, waiting, running, reports_at: None, outputs }
     }
 
-    /// Gives a free slot to the first attempt whose input is there, maps before reduces.
+    /// Gives a free slot to the first attempt whose input is there, maps before reduces; its course is to be set.
     pub fn take_slot(&mut self) -> Option<AttemptId> {
         if self.running.len() >= self.plan.slots as usize {
             return None;
@@ -57,7 +93,8 @@ impl Machine {
             self.waiting.iter().position(|waiting| waiting.input.is_some() && waiting.attempt.task.stage == stage)
         };
         let Waiting { attempt, input } = self.waiting.remove(ready(Stage::Map).or_else(|| ready(Stage::Reduce))?);
-        self.running.insert(attempt, input.expect("only attempts with input were looked for"));
+        let reads = input.expect("only attempts with input were looked for");
+        self.running.insert(attempt, Running { reads, course: Course::default() });
         Some(attempt)
     }
 

@@ -21,7 +21,11 @@ pub struct Model {
     breadth_first: Check,
     attempts: BTreeMap<AttemptId, (WorkerId, Status)>,
     /// Attempts that have not ended, by task.
-    live: BTreeMap<TaskId, AttemptId>,
+    live: BTreeMap<TaskId, Vec<AttemptId>>,
+    /// Those of them that are copies.
+    copies: BTreeSet<AttemptId>,
+    /// Attempts that were ended because another one had won.
+    beaten: BTreeSet<AttemptId>,
     workers: BTreeMap<WorkerId, Seen>,
     published: BTreeMap<TaskId, (AttemptId, WorkerId)>,
     committed: BTreeMap<TaskId, AttemptId>,
@@ -54,7 +58,10 @@ enum Status {
 /// A worker as the facts have it.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
+    host: u32,
     slots: u32,
+    /// What it keeps of its places as a slow one, in percent.
+    share: u32,
     silent: bool,
     barred: bool,
     lost: bool,
@@ -77,6 +84,8 @@ impl Model {
             breadth_first: if plan.check_every == 1 { Check::Yes } else { Check::No },
             attempts: BTreeMap::new(),
             live: BTreeMap::new(),
+            copies: BTreeSet::new(),
+            beaten: BTreeSet::new(),
             workers: BTreeMap::new(),
             published: BTreeMap::new(),
             committed: BTreeMap::new(),
@@ -119,9 +128,10 @@ impl Model {
         self.seen.insert(name(fact));
         match fact {
             Fact::JobPlanned(_) => panic!("the plan is the driver's fact"),
-            Fact::WorkerJoined { worker, slots, .. } => {
+            Fact::WorkerJoined { worker, host, slots } => {
                 let (silent, barred, lost, slots) = (false, false, false, *slots);
-                let fresh = Seen { slots, silent, barred, lost, live_maps: 0, live_reduces: 0 };
+                let host = host["node".len()..].parse().expect("hosts are numbered");
+                let fresh = Seen { host, slots, share: 100, silent, barred, lost, live_maps: 0, live_reduces: 0 };
                 assert!(self.workers.insert(*worker, fresh).is_none(), "{worker} joined twice");
             }
             Fact::WorkerRefused { .. } | Fact::StageStarted { .. } | Fact::StageFinished { .. } => {}
@@ -129,6 +139,11 @@ impl Model {
             Fact::WorkerBack { worker } => (self.worker(*worker).silent, self.worker(*worker).barred) = (false, false),
             Fact::WorkerLost { worker, .. } => self.worker(*worker).lost = true,
             Fact::WorkerBarred { worker, .. } => self.worker(*worker).barred = true,
+            Fact::WorkerMarked { worker, share_percent, .. } => self.see_marked(*worker, *share_percent),
+            Fact::WorkerCleared { worker } => {
+                (self.worker(*worker).barred, self.worker(*worker).share) = (false, 100);
+            }
+            Fact::AttemptCopied { attempt, worker, of, from, .. } => self.see_copied(*attempt, *worker, *of, *from),
             Fact::AttemptQueued { attempt, worker } => self.see_queued(*attempt, *worker),
             Fact::AttemptStarted { attempt, worker } => {
                 self.change(*attempt, *worker, &[Status::Queued], Status::Running)
@@ -149,6 +164,7 @@ impl Model {
             Fact::PartCommitted { attempt, .. } => {
                 let before = self.committed.insert(attempt.task, *attempt);
                 assert_eq!(before, None, "{} is committed twice", attempt.task);
+                assert!(!self.beaten.contains(attempt), "{attempt} was beaten and is committed");
             }
             Fact::JobFinished { end } => self.end = Some(end.clone()),
         }
@@ -167,8 +183,13 @@ impl Model {
         }
         let before = self.attempts.insert(attempt, (worker, Status::Queued));
         assert_eq!(before, None, "{attempt} is there twice");
-        assert_eq!(self.live.insert(task, attempt), None, "{task} is out twice");
         let seen = *self.worker(worker);
+        let others = self.live.entry(task).or_default();
+        assert!(others.is_empty() || self.copies.contains(&attempt), "{task} is out twice");
+        for other in others.iter() {
+            assert_ne!(self.workers[&self.attempts[other].0].host, seen.host, "{attempt} is beside {other}");
+        }
+        others.push(attempt);
         assert!(seen.is_usable(), "{attempt} is sent to {worker}: {seen:?}");
         *live_count(self.worker(worker), task.stage) += 1;
         if self.breadth_first == Check::Yes && !self.avoiding.contains(&task) {
@@ -177,12 +198,38 @@ impl Model {
         self.expected = Some(Action::Start { attempt, worker });
     }
 
+    /// A copy is of something that runs on another host, and they are not too many.
+    fn see_copied(&mut self, attempt: AttemptId, worker: WorkerId, of: AttemptId, from: WorkerId) {
+        assert_eq!(self.attempts[&of], (from, Status::Running), "{of} is copied");
+        assert_eq!(attempt.task, of.task, "{attempt} is no copy of {of}");
+        self.copies.insert(attempt);
+        let stage = attempt.task.stage;
+        let copies = self.copies.iter().filter(|copy| copy.task.stage == stage).count();
+        let live = self.live.values().flatten().filter(|live| live.task.stage == stage);
+        let running = live.filter(|live| self.attempts[*live].1 == Status::Running).count();
+        let rules = self.rules.stragglers.expect("copies are allowed");
+        assert!(copies <= rules.copies_max(running as u32) as usize, "{copies} copies of {running} attempts");
+        self.expected = Some(Action::Record(Fact::AttemptQueued { attempt, worker }));
+    }
+
+    fn see_marked(&mut self, worker: WorkerId, share: u32) {
+        (self.worker(worker).barred, self.worker(worker).share) = (share == 0, share);
+        let hosts = |slow: bool| {
+            let some = self.workers.values().filter(|seen| !seen.lost && (!slow || seen.share < 100));
+            some.map(|seen| seen.host).collect::<BTreeSet<_>>().len()
+        };
+        let (slow, all) = (hosts(true), hosts(false));
+        assert!(slow * self.rules.barred_one_in as usize <= all, "{slow} of {all} hosts are marked");
+    }
+
     /// Nothing waits behind others on one worker while another has a free slot.
     fn check_breadth(&self, worker: WorkerId, stage: Stage) {
         let load = |seen: &Seen| seen.live_maps + if stage == Stage::Reduce { seen.live_reduces } else { 0 };
         let seen = &self.workers[&worker];
         // Running reduces hold slots that maps cannot have; so what is known to be free has none at all.
-        let idle = |seen: &&Seen| load(seen) < seen.slots && (stage == Stage::Reduce || seen.live_reduces == 0);
+        let idle = |seen: &&Seen| {
+            seen.share == 100 && load(seen) < seen.slots && (stage == Stage::Reduce || seen.live_reduces == 0)
+        };
         if load(seen) > seen.slots {
             assert_eq!(
                 self.workers.values().filter(|seen| seen.is_usable()).filter(idle).count(),
@@ -199,7 +246,10 @@ impl Model {
         let ends = matches!(entry.1, Status::Queued | Status::Running) && matches!(to, Status::Finished | Status::Over);
         entry.1 = to;
         if ends {
-            assert_eq!(self.live.remove(&attempt.task), Some(attempt), "{attempt} was not the live one");
+            let live = self.live.get_mut(&attempt.task).expect("an attempt was sent");
+            assert!(live.contains(&attempt), "{attempt} was not alive");
+            live.retain(|other| *other != attempt);
+            self.copies.remove(&attempt);
             *live_count(self.worker(worker), attempt.task.stage) -= 1;
         }
     }
@@ -218,8 +268,14 @@ impl Model {
             Next::Retry { left } => {
                 assert_eq!(left + *failures, self.rules.attempts_max, "{} is miscounted", attempt.task)
             }
-            Next::GiveUp => assert_eq!(*failures, self.rules.attempts_max, "{} is given up early", attempt.task),
-            Next::Covered => panic!("nothing is copied yet, so {attempt} is not covered"),
+            Next::GiveUp => assert!(*failures >= self.rules.attempts_max, "{} is given up early", attempt.task),
+            Next::Covered => {
+                let finished = |(id, (_, status)): (&AttemptId, &(WorkerId, Status))| {
+                    id.task == attempt.task && *status == Status::Finished
+                };
+                let covered = !self.live[&attempt.task].is_empty() || self.attempts.iter().any(finished);
+                assert!(covered, "nothing covers {attempt}");
+            }
         }
     }
 
@@ -233,7 +289,8 @@ impl Model {
                 *self.losses.entry(attempt.task).or_default() += u32::from(was == Status::Running)
             }
             DropReason::Moved => assert_eq!(was, Status::Queued, "{attempt} is moved while it runs"),
-            DropReason::Beaten | DropReason::InputGone | DropReason::JobEnds => {}
+            DropReason::Beaten => _ = self.beaten.insert(attempt),
+            DropReason::InputGone | DropReason::JobEnds => {}
         }
         if reason != DropReason::WorkerLost {
             self.expected = Some(Action::Kill { attempt, worker });
@@ -257,17 +314,20 @@ impl Model {
 
     /// No slot is known to be idle while an attempt that could take it waits behind others.
     fn check_idle(&self) {
-        let idle = |seen: &Seen| seen.is_usable() && seen.live_maps + seen.live_reduces < seen.slots;
+        let idle =
+            |seen: &Seen| seen.is_usable() && seen.share == 100 && seen.live_maps + seen.live_reduces < seen.slots;
         if !self.workers.values().any(idle) {
             return;
         }
-        for (task, attempt) in &self.live {
+        let alone = self.live.iter().filter(|(_, live)| live.len() == 1);
+        for (task, attempt) in alone.map(|(task, live)| (task, &live[0])) {
             let (worker, status) = self.attempts[attempt];
             let seen = &self.workers[&worker];
             let load = seen.live_maps + if task.stage == Stage::Reduce { seen.live_reduces } else { 0 };
             let may_move = task.stage == Stage::Map || self.published.len() == self.maps as usize;
             let waits = status == Status::Queued && load > seen.slots && may_move && !self.avoiding.contains(task);
-            assert!(!waits, "{attempt} waits on {worker} while a slot is idle");
+            let committing = || self.attempts.iter().any(|(id, it)| id.task == *task && it.1 == Status::Finished);
+            assert!(!waits || committing(), "{attempt} waits on {worker} while a slot is idle");
         }
     }
 
@@ -279,7 +339,7 @@ impl Model {
 
     /// After the run: the end is justified, and what was committed is whole and of one piece.
     pub fn check_end(&self, plan: &Plan, parts: &BTreeMap<TaskId, Reads>) {
-        assert!(self.live.is_empty(), "attempts outlive the job: {:?}", self.live);
+        assert!(self.live.values().all(Vec::is_empty), "attempts outlive the job: {:?}", self.live);
         for task in self.committed.keys() {
             assert!(parts.contains_key(task), "{task} is committed and has no part");
         }
@@ -338,6 +398,10 @@ fn name(fact: &Fact) -> &'static str {
         Fact::WorkerBarred { .. } => "barred",
         Fact::StageStarted { .. } => "stage started",
         Fact::StageFinished { .. } => "stage finished",
+        Fact::WorkerMarked { share_percent: 0, .. } => "outpaced",
+        Fact::WorkerMarked { .. } => "slow",
+        Fact::WorkerCleared { .. } => "cleared",
+        Fact::AttemptCopied { .. } => "copied",
         Fact::AttemptQueued { .. } => "queued",
         Fact::AttemptStarted { .. } => "started",
         Fact::AttemptFinished { .. } => "finished",

@@ -1,6 +1,8 @@
 //! What a seed stands for: a job, a fleet, and what will go wrong until the quiet begins.
 
-use runner::scheduler::Rules;
+use std::time::Duration;
+
+use runner::scheduler::{Rules, StragglerRules};
 
 use crate::random::Random;
 
@@ -31,6 +33,12 @@ pub struct Plan {
     /// Map tasks below this index take the worker down with them.
     pub deadly: u32,
     pub program: Program,
+    pub pace: Pace,
+    /// Attempts in a thousand that stop for a while in the middle, and those that wait for input.
+    pub stalls: u64,
+    pub waits: u64,
+    /// How often a worker reports how far its attempts are, in microseconds.
+    pub report_every: u64,
     pub rules: Rules,
     /// When the user interrupts, if so.
     pub interrupted_at: Option<u64>,
@@ -43,6 +51,15 @@ pub struct Plan {
 pub enum Program {
     Deterministic,
     Random,
+}
+
+/// How long an attempt takes on a host of normal speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Anything from 1 to 20 ms.
+    Any,
+    /// A microsecond a byte.
+    ByBytes,
 }
 
 /// One host of the fleet.
@@ -93,7 +110,11 @@ impl Plan {
             cursed: u32::from(random.chance(50)),
             deadly: u32::from(random.chance(50)),
             program: if random.chance(100) { Program::Random } else { Program::Deterministic },
-            rules: if random.chance(300) { rules(random) } else { Rules::default() },
+            pace: random.pick(&[Pace::Any, Pace::ByBytes]).unwrap_or(Pace::Any),
+            stalls: some(random, 300, 100),
+            waits: some(random, 300, 200),
+            report_every: 2000,
+            rules: rules(random),
             interrupted_at: random.chance(50).then(|| random.between(0, quiet_at)),
             check_every: 1,
         }
@@ -122,9 +143,38 @@ impl Plan {
             cursed: 0,
             deadly: 0,
             program: Program::Deterministic,
-            rules: Rules::default(),
+            pace: Pace::Any,
+            stalls: 1,
+            waits: 1,
+            report_every: 50_000,
+            rules: Rules {
+                stragglers: Some(StragglerRules { look_every: Duration::from_millis(20), ..stragglers() }),
+                ..Rules::default()
+            },
             interrupted_at: None,
             check_every: 50_000,
+        }
+    }
+
+    /// Four equal hosts, and nothing goes wrong.
+    pub fn calm(maps: Vec<u64>, reduces: u32) -> Self {
+        let host = HostPlan { slots: 4, slowness: 1, nature: Nature::Sound, joins_at: 0 };
+        Plan {
+            maps,
+            hosts: vec![host; 4],
+            quiet_at: 1,
+            strikes: 0,
+            doubled: 0,
+            flaky: 0,
+            commit_failures: 0,
+            rotten: 0,
+            latency_max: 500,
+            pace: Pace::ByBytes,
+            stalls: 0,
+            waits: 0,
+            report_every: 1000,
+            check_every: 1,
+            ..Plan::large(0, 0, reduces)
         }
     }
 
@@ -149,8 +199,29 @@ impl HostPlan {
     }
 }
 
-/// Settings other than the usual.
+/// Stragglers in a world where a task takes some ten milliseconds.
+pub fn stragglers() -> StragglerRules {
+    StragglerRules {
+        floor: Duration::from_millis(4),
+        look_every: Duration::from_millis(1),
+        start_up: Duration::from_millis(1),
+        mark_lasts: Duration::from_millis(200),
+        ..StragglerRules::default()
+    }
+}
+
+/// Settings, often other than the usual.
 fn rules(random: &mut Random) -> Rules {
+    let stragglers = random.chance(800).then(|| StragglerRules {
+        slowness_min: random.between(1, 2) as u32,
+        copies_min: random.between(0, 3) as u32,
+        copies_percent: random.between(0, 100) as u32,
+        marks_max: random.between(1, 3) as u32,
+        ..stragglers()
+    });
+    if random.chance(700) {
+        return Rules { stragglers, ..Rules::default() };
+    }
     let ahead = |random: &mut Random| random.pick(&[0, 1, 50, 100, 300]).unwrap_or(0);
     Rules {
         attempts_max: random.between(1, 5) as u32,
@@ -158,6 +229,7 @@ fn rules(random: &mut Random) -> Rules {
         contradictions_min: random.between(1, 3) as u32,
         ahead_maps_percent: ahead(random),
         ahead_reduces_percent: ahead(random),
+        stragglers,
         ..Rules::default()
     }
 }

@@ -22,7 +22,8 @@ use crate::segments::Segments;
 pub struct World {
     plan: Plan,
     random: Random,
-    now: u64,
+    /// In microseconds.
+    pub now: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     scheduler: Scheduler,
@@ -32,6 +33,8 @@ pub struct World {
     /// What lies under the output's final names.
     pub parts: BTreeMap<TaskId, Reads>,
     pub events: u64,
+    /// When the scheduler is called next although nothing happened.
+    wakes_at: Option<u64>,
     end: Option<End>,
 }
 
@@ -56,12 +59,16 @@ enum Happening {
     Strike,
     /// A worker that was silent is heard of again, or given up.
     Decide(WorkerId),
+    /// A worker says how far its attempts are.
+    Report(WorkerId),
+    /// The scheduler wanted to be called.
+    Wake,
 }
 
 /// Runs until the job ends, or panics with what is wrong.
 pub fn run(seed: u64, plan: Plan) -> World {
     let mut world = World::new(seed, plan);
-    let events_max = 100_000 + 100 * (world.plan.maps.len() as u64 + u64::from(world.plan.reduces));
+    let events_max = 1_000_000 + 100 * (world.plan.maps.len() as u64 + u64::from(world.plan.reduces));
     while world.end.is_none() {
         world.step();
         assert!(world.events < events_max, "the run goes in circles:\n{}", world.explain_open());
@@ -85,6 +92,7 @@ impl World {
             segments: Segments::default(),
             parts: BTreeMap::new(),
             events: 0,
+            wakes_at: None,
             end: None,
             plan,
         };
@@ -132,6 +140,8 @@ impl World {
             Happening::Commit(attempt, worker) => self.commit(attempt, worker),
             Happening::Strike => self.strike(),
             Happening::Decide(worker) => self.decide_silent(worker),
+            Happening::Report(worker) => self.report(worker),
+            Happening::Wake => self.wake(),
         }
     }
 }
@@ -156,6 +166,16 @@ impl World {
                 self.tell(event);
             }
         }
+        self.decide();
+    }
+
+    fn wake(&mut self) {
+        self.wakes_at = None;
+        self.events += 1;
+        self.decide();
+    }
+
+    fn decide(&mut self) {
         let mut actions = Vec::new();
         self.scheduler.decide(Moment(self.now), &mut actions);
         self.check_now_and_then();
@@ -164,6 +184,17 @@ impl World {
             self.perform(action);
         }
         self.model.check_batch();
+        self.set_alarm();
+    }
+
+    /// Sees to it that the scheduler is called when it wants to be. Early calls are harmless.
+    fn set_alarm(&mut self) {
+        let Some(Moment(deadline)) = self.scheduler.deadline() else { return };
+        let deadline = deadline.max(self.now + 1);
+        if self.wakes_at.is_none_or(|at| at > deadline) {
+            self.wakes_at = Some(deadline);
+            self.after(deadline - self.now, Happening::Wake);
+        }
     }
 
     fn tell(&mut self, event: Event) {

@@ -2,11 +2,18 @@
 
 use crate::error::Fault;
 use crate::input::list::list;
-use crate::input::{InputFile, PlanConfig, Split, plan};
+use crate::input::{Codec, InputFile, PlanConfig, Split, plan};
 use crate::job::file::JobFile;
+use crate::units::Bytes;
 
 /// Words before a colon that mean another place than this machine: some of ours to come, some of others'.
 const SCHEMES: [&str; 10] = ["fs", "shared", "file", "hdfs", "s3", "s3a", "gs", "http", "https", "ftp"];
+
+/// Splits of a job: the driver keeps some hundred bytes of each, and a few facts of each are in the journal.
+const SPLITS_MAX: u64 = 1_000_000;
+/// Pairs of a split and a reduce: the workers keep some twenty bytes of each together, and fetch each by itself. It lets a
+/// job have the most splits with as many reduces as one gets when nobody says.
+const PAIRS_MAX: u64 = 1_000_000_000;
 
 /// Small files of which a command job gets a task each, from which on it is told that this can be changed.
 const SMALL_FILES_MIN: u64 = 1000;
@@ -35,9 +42,36 @@ pub fn sources(input: &[String], other: &[String]) -> Result<Vec<Vec<InputFile>>
 }
 
 /// Cuts the sources into splits. A command gets each file by itself, since it may ask for the file's name.
-pub fn splits(sources: &[Vec<InputFile>], job: &JobFile, split_size: u64) -> Vec<Split> {
+///
+/// # Errors
+/// A [`Fault`] of kind usage where there would be too many, with so many reduces.
+pub fn splits(sources: &[Vec<InputFile>], job: &JobFile, split_size: Bytes, reduces: u32) -> Result<Vec<Split>, Fault> {
+    let splits_max = SPLITS_MAX.min(PAIRS_MAX / u64::from(reduces.max(1)));
+    let refuse_beyond = |splits: u64| match splits > splits_max {
+        true => Err(too_many(splits, splits_max, split_size, reduces)),
+        false => Ok(()),
+    };
+    // Before they are made, of which memory may have no room for all.
+    refuse_beyond(splits_min(sources, split_size))?;
     let combine = job.combine_files.unwrap_or(job.builtin.is_some());
-    plan::plan(sources, PlanConfig { split_size, combine })
+    let splits = plan::plan(sources, PlanConfig { split_size: split_size.0, combine });
+    refuse_beyond(splits.len() as u64)?;
+    Ok(splits)
+}
+
+/// So many there are at the least: those of files that are cut.
+fn splits_min(sources: &[Vec<InputFile>], split_size: Bytes) -> u64 {
+    let plain = sources.iter().flatten().filter(|file| file.codec == Codec::Plain);
+    plain.map(|file| file.bytes / split_size.0.max(1)).fold(0, u64::saturating_add)
+}
+
+fn too_many(splits: u64, splits_max: u64, split_size: Bytes, reduces: u32) -> Fault {
+    let with = if splits_max < SPLITS_MAX { format!(" with {reduces} reduces") } else { String::new() };
+    let fewer = if splits_max < SPLITS_MAX { " or fewer --reduces" } else { "" };
+    Fault::usage(format!(
+        "{splits} splits of {split_size}: at most {splits_max} are possible{with}; choose a larger --split-size{fewer}, or \
+         --combine-files for many small files"
+    ))
 }
 
 /// What helps where a job has very many small files.

@@ -8,15 +8,16 @@ mod resolve;
 mod ship;
 mod typed;
 
-use super::context::Context;
+use super::context::{Context, say};
 use super::output::print;
 use super::runtime::wait_for;
 use super::{build, hosts, transport};
+use crate::driver::state::StateFolder;
 use crate::driver::{self, Request, Timing};
 use crate::job::builtin::BUILTINS;
 use crate::progress::Progress;
-use crate::scheduler::Rules;
-use crate::settings::{Retry, Settings};
+use crate::scheduler::{Rules, StragglerRules};
+use crate::settings::{Settings, Straggler};
 
 pub use args::Args;
 
@@ -35,15 +36,20 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let resolved = resolve::resolve(typed, &context.settings)?;
     let build = build::ID;
     let settings = &context.settings;
+    let transport = transport::transport(context, build)?;
+    // The new job is one of those that stay. That an old one does not go is no reason not to run it.
+    if let Err(error) = StateFolder::new(&state).keep_newest(settings.jobs_kept as usize - 1) {
+        say(&format!("old jobs stay: {error:#}"));
+    }
     let request = Request {
-        rules: rules(&settings.retry, resolved.job.limits.attempts_max),
+        rules: rules(settings, resolved.job.limits.attempts_max),
         job: resolved.job,
         splits: resolved.splits,
         files: resolved.files,
         output: resolved.output,
         fleet,
         slots: settings.worker.slots.unwrap_or(0),
-        transport: transport::transport(context, build)?,
+        transport,
         build: build.to_owned(),
         timing: timing(settings),
         state,
@@ -53,13 +59,30 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     wait_for(driver::run(request))?
 }
 
-fn rules(retry: &Retry, attempts_max: u32) -> Rules {
+fn rules(settings: &Settings, attempts_max: u32) -> Rules {
+    let Settings { retry, straggler, .. } = settings;
     Rules {
         attempts_max,
         losses_max: retry.losses_per_task_max,
         host_failures_max: retry.host_failures_max,
         barred_one_in: one_in(retry.barred_share_max),
+        stragglers: straggler.enabled.then(|| straggler_rules(straggler)),
         ..Rules::default()
+    }
+}
+
+fn straggler_rules(straggler: &Straggler) -> StragglerRules {
+    let percent = |share: f64| (share * 100.0).round() as u32;
+    StragglerRules {
+        floor: straggler.floor.0,
+        look_every: straggler.look_every.0,
+        start_up: straggler.start_up.0,
+        slowness_min: straggler.slowness_min,
+        copies_percent: percent(straggler.copies_share_max),
+        copies_min: straggler.copies_min,
+        finished_percent: percent(straggler.finished_share_min),
+        marks_max: straggler.marks_max,
+        mark_lasts: straggler.mark_lasts.0,
     }
 }
 
@@ -81,6 +104,12 @@ fn timing(settings: &Settings) -> Timing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_settings_are_the_schedulers_own() {
+        let rules = rules(&Settings::default(), Rules::default().attempts_max);
+        assert_eq!(rules, Rules::default());
+    }
 
     #[test]
     fn a_share_is_one_in_so_many() {

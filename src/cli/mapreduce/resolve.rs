@@ -2,12 +2,10 @@
 //!
 //! Nothing is made here. The order of the checks is that of the exit codes: usage, an output that exists, missing input.
 
-use anyhow::Context as _;
-
 use super::typed::Typed;
 use super::{input, place, ship};
 use crate::driver::OutputFolder;
-use crate::error::Fault;
+use crate::error::{Fault, Kind};
 use crate::input::sample::sample_keys;
 use crate::input::{InputFile, Split};
 use crate::job::builtin::{self, Shape, Template};
@@ -23,6 +21,9 @@ use crate::units::Bytes;
 /// larger than the average.
 const SAMPLES_PER_REDUCE: usize = 1000;
 const SAMPLES_MAX: usize = 20_000;
+
+/// Reduces of a job: each is a file of the output, and a piece of every map's.
+const REDUCES_MAX: u32 = 10_000;
 
 /// A job that can be run.
 #[derive(Debug)]
@@ -58,8 +59,9 @@ pub fn resolve(typed: Typed, settings: &Settings) -> anyhow::Result<Resolved> {
     let key = template.key.unwrap_or_else(|| said.format.key_rule());
     let partitioner = partitioner(template.shape, said.reduces, &sources, &key, settings)?;
     let split_size = said.split_size.unwrap_or(settings.job.split_size);
+    let reduces = partitioner.as_ref().map_or(0, Partitioner::partitions);
     Ok(Resolved {
-        splits: input::splits(&sources, said, split_size.0),
+        splits: input::splits(&sources, said, split_size, reduces)?,
         files: sources.iter().flatten().count() as u64,
         hints: input::hint(&sources, said).into_iter().collect(),
         output,
@@ -85,6 +87,10 @@ fn template(said: &JobFile) -> Result<Template, Fault> {
     if template.key.is_some() && said.format != Format::default() {
         return Err(Fault::usage(format!("`{name}` has keys of its own: leave out the format of lines")));
     }
+    let needs_values = ["sum", "top", "join"].contains(&name.as_str());
+    if needs_values && said.format.whole_line == Some(true) {
+        return Err(Fault::usage(format!("`{name}` looks behind the key: leave out the whole line as key")));
+    }
     Ok(template)
 }
 
@@ -100,8 +106,13 @@ fn commands(said: &JobFile) -> Template {
     }
 }
 
-/// A built-in job's own number of reduces is no matter of choice.
+/// There is a bound; and a built-in job's own number of reduces is no matter of choice.
 fn check_reduces(said: &JobFile, shape: Shape) -> Result<(), Fault> {
+    if let Some(reduces) = said.reduces.filter(|reduces| *reduces > REDUCES_MAX) {
+        return Err(Fault::usage(format!(
+            "{reduces} reduces: at most {REDUCES_MAX} are possible; choose fewer, or leave it out: the input tells how many"
+        )));
+    }
     let (Some(name), Some(reduces)) = (&said.builtin, said.reduces) else { return Ok(()) };
     let expected = match (shape, reduces) {
         (Shape::MapOnly, 1..) => "none",
@@ -128,10 +139,14 @@ fn partitioner(
         Shape::Ranged if reduces == 1 => Some(Partitioner::Range(Vec::new())),
         Shape::Ranged => {
             let wanted = (SAMPLES_PER_REDUCE.saturating_mul(reduces as usize)).min(SAMPLES_MAX);
-            let samples = sample_keys(sources, key, wanted).context("sampling the input")?;
+            let samples = sample_keys(sources, key, wanted).map_err(unreadable)?;
             Some(Partitioner::Range(cuts(samples, reduces)))
         }
     })
+}
+
+fn unreadable(error: std::io::Error) -> Fault {
+    Fault::new(Kind::Data, format!("sampling the input: {error}"))
 }
 
 fn limits(said: &JobFile, settings: &Settings) -> Limits {

@@ -4,10 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Fault, Kind};
+use crate::input::Codec;
 use crate::job::{FileForm, ShippedFile};
-
-/// What is unpacked on the worker.
-const ARCHIVES: [&str; 9] = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"];
 
 /// The files as they are shipped.
 ///
@@ -39,8 +37,6 @@ fn shipped_file(file: &Path) -> Result<ShippedFile, Fault> {
     }
     // Opened now, so that the job fails before it starts.
     fs_err::File::open(&source).map_err(missing)?;
-    Ok(match ARCHIVES.iter().any(|ending| name.ends_with(ending)) {
-        true => ShippedFile { name: String::new(), source, form: FileForm::Archive },
-        false => ShippedFile { name: name.to_owned(), source, form: FileForm::Plain },
-    })
+    let form = if Codec::of_archive(name).is_some() { FileForm::Archive } else { FileForm::Plain };
+    Ok(ShippedFile { name: name.to_owned(), source, form })
 }

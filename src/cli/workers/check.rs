@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use futures::future::join_all;
 
 use super::{Trouble, explain};
+use crate::cli::output::{print, print_error};
 use crate::error::{Fault, Kind};
 use crate::fleet::Fleet;
 use crate::report::{Column, Table};
@@ -22,8 +23,8 @@ pub(super) async fn run(fleet: &Fleet, transport: &Transport) -> anyhow::Result<
             Err(error) => troubles.push((name, error)),
         }
     }
-    super::exec::print(table(&machines, &troubles).to_string().as_bytes())?;
-    super::exec::print_error(&(notes(&machines) + &explain(&troubles)))?;
+    print(|out| write!(out, "{}", table(&machines, &troubles)))?;
+    print_error(&(notes(&machines) + &explain(&troubles)))?;
     if machines.is_empty() {
         return Err(Fault::new(Kind::NoWorker, format!("none of {} workers can be used", troubles.len())).into());
     }

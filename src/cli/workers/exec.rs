@@ -1,10 +1,9 @@
 //! `runner workers exec`: a command on all hosts, outputs folded.
 
-use std::io::{self, Write};
-
 use futures::future::join_all;
 
 use super::{ExecArguments, explain, in_groups};
+use crate::cli::output::{print, print_error};
 use crate::error::{Fault, Kind};
 use crate::fleet::Fleet;
 use crate::fleet::ranges::fold;
@@ -22,7 +21,7 @@ pub(super) async fn run(arguments: &ExecArguments, fleet: &Fleet, transport: &Tr
             Err(error) => troubles.push((name, error)),
         }
     }
-    print(&outputs(&done))?;
+    print(|out| out.write_all(&outputs(&done)))?;
     print_error(&(errors(&done) + &explain(&troubles)))?;
     let failed = done.iter().filter(|(_, executed)| executed.code != 0).map(|(name, _)| name);
     let failed: Vec<&String> = failed.chain(troubles.iter().map(|(name, _)| name)).collect();
@@ -76,23 +75,6 @@ fn ending(code: i32) -> String {
         127 => "exit code 127 (command not found)".to_owned(),
         129..=192 => format!("exit code {code} (signal {})", code - 128),
         code => format!("exit code {code}"),
-    }
-}
-
-/// Writes to stdout; somebody who has stopped reading is no error.
-pub(super) fn print(text: &[u8]) -> io::Result<()> {
-    quietly(io::stdout().write_all(text).and_then(|()| io::stdout().flush()))
-}
-
-/// The same to stderr.
-pub(super) fn print_error(text: &str) -> io::Result<()> {
-    quietly(io::stderr().write_all(text.as_bytes()))
-}
-
-fn quietly(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use futures::future::join_all;
 
-use super::exec::{print, print_error};
 use super::{Trouble, TrustArguments, explain};
+use crate::cli::output::{print, print_error};
 use crate::error::{Fault, Kind};
 use crate::fleet::ranges::fold;
 use crate::fleet::{Fleet, HostSpec, Place, Source};
@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: &TrustArguments, fleet: &Fleet, transport: &T
         }
     }
     if !known.is_empty() {
-        print(format!("already known: {}\n", fold(&known)).as_bytes())?;
+        print(|out| writeln!(out, "already known: {}", fold(&known)))?;
     }
     finish(&troubles)
 }
@@ -81,14 +81,14 @@ async fn levels(fleet: &Fleet, transport: &Transport, troubles: &mut Vec<Trouble
     levels
 }
 
-fn show(new: &[New]) -> io::Result<()> {
+fn show(new: &[New]) -> anyhow::Result<()> {
     let mut text = String::from("not known yet:\n");
     for key in new {
         for fingerprint in &key.fingerprints {
             text.push_str(&format!("  {}  {fingerprint}\n", key.name));
         }
     }
-    print(text.as_bytes())
+    print(|out| out.write_all(text.as_bytes()))
 }
 
 /// Compare the fingerprints with what the machines themselves say: that is the one moment at which it can be done.
@@ -102,7 +102,7 @@ fn agree(yes: bool, count: usize) -> Result<(), Fault> {
     let keys = if count == 1 { "this key".to_owned() } else { format!("these {count} keys") };
     let asked = print_error(&format!("add {keys} to known_hosts? [y/N] "));
     let mut answer = String::new();
-    let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
+    let read = asked.and_then(|()| Ok(io::stdin().lock().read_line(&mut answer)?));
     match read {
         Ok(_) if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
         Ok(_) | Err(_) => Err(Fault::new(Kind::NoWorker, "nothing was added")),
@@ -121,7 +121,7 @@ fn add(new: Vec<New>) -> anyhow::Result<()> {
     }
     for (file, (names, lines)) in files {
         add_known_hosts(&file, &lines)?;
-        print(format!("added to {}: {}\n", file.display(), fold(&names)).as_bytes())?;
+        print(|out| writeln!(out, "added to {}: {}", file.display(), fold(&names)))?;
     }
     Ok(())
 }

@@ -3,8 +3,11 @@
 use crate::error::Kind;
 use crate::facts::{Blame, Cause, DropReason, End, Fact, Failure, Next, Work};
 use crate::ids::{AttemptId, TaskId, WorkerId};
-use crate::scheduler::task::{Phase, State};
+use crate::scheduler::task::{Headway, Phase, State};
 use crate::scheduler::{Action, Scheduler};
+
+/// The hash of a segment that need not be the same when it is made again.
+const NOT_COMPARABLE: u64 = 0;
 
 impl Scheduler {
     pub(super) fn on_attempt_started(&mut self, attempt: AttemptId, worker: WorkerId) {
@@ -23,11 +26,32 @@ impl Scheduler {
         self.record(Fact::AttemptStarted { attempt, worker });
     }
 
+    /// Takes in how far an attempt is. Reports may come in any order, and only the farthest counts.
+    pub(super) fn on_attempt_progressed(&mut self, attempt: AttemptId, worker: WorkerId, headway: Headway) {
+        match self.tasks.find_live(attempt, worker).map(|live| live.phase) {
+            Some(Phase::Running) => {}
+            // What it fetches before it has a slot is no work yet.
+            Some(Phase::Queued) => return,
+            None => {
+                self.stale += 1;
+                return;
+            }
+        }
+        for live in self.tasks.get_mut(attempt.task).live.iter_mut().filter(|live| live.id == attempt) {
+            let Headway { done, total, waited } = live.headway;
+            live.headway = Headway {
+                done: done.max(headway.done),
+                total: total.max(headway.total),
+                waited: waited.max(headway.waited),
+            };
+        }
+    }
+
     pub(super) fn on_attempt_finished(&mut self, attempt: AttemptId, worker: WorkerId, work: Work) {
         match self.tasks.find_live(attempt, worker).map(|live| live.phase) {
             // The message of its start was overtaken. Readers of facts see every attempt start before it ends well.
             Some(Phase::Queued) => self.start(attempt, worker),
-            Some(Phase::Running) => {}
+            Some(Phase::Running) => self.learn_pace(attempt, worker, work.bytes_in),
             None => {
                 self.stale += 1;
                 return;
@@ -57,9 +81,11 @@ impl Scheduler {
         self.kill_all(task, DropReason::Beaten);
         self.tasks.enter(task, State::Held { attempt, worker });
         self.fleet.keep_output(task, worker);
-        let before = self.tasks.get_mut(task).hash.replace(hash);
-        if before.is_some_and(|before| before != hash) {
-            self.segment_changed(task);
+        if hash != NOT_COMPARABLE {
+            let before = self.tasks.get_mut(task).hash.replace(hash);
+            if before.is_some_and(|before| before != hash) {
+                self.segment_changed(task);
+            }
         }
         self.out.push(Action::Publish { attempt, worker });
     }
@@ -125,6 +151,16 @@ impl Scheduler {
         let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
         let hosts = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
         let text = format!("{task} failed {times} on {hosts}; the last time, on {}: {cause}", self.fleet.name(worker));
-        self.end(End::Failed { kind: Kind::TaskFailed, text });
+        let kind = match cause {
+            Cause::Input { .. } => Kind::Data,
+            Cause::Exit { .. }
+            | Cause::Signal { .. }
+            | Cause::Silent { .. }
+            | Cause::Record { .. }
+            | Cause::DiskFull { .. }
+            | Cause::Fetch { .. }
+            | Cause::Worker { .. } => Kind::TaskFailed,
+        };
+        self.end(End::Failed { kind, text });
     }
 }

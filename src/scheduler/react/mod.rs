@@ -5,6 +5,7 @@ mod commits;
 mod outputs;
 mod workers;
 
+use super::task::Headway;
 use super::{Event, Hiring, Scheduler};
 
 impl Scheduler {
@@ -17,6 +18,10 @@ impl Scheduler {
             Event::WorkerBack(worker) => self.on_worker_back(worker),
             Event::WorkerLost { worker, reason } => self.on_worker_lost(worker, reason),
             Event::AttemptStarted { attempt, worker } => self.on_attempt_started(attempt, worker),
+            Event::AttemptProgressed { attempt, worker, bytes_done, bytes_total, waited } => {
+                let headway = Headway { done: bytes_done, total: bytes_total, waited };
+                self.on_attempt_progressed(attempt, worker, headway);
+            }
             Event::AttemptFinished { attempt, worker, work } => self.on_attempt_finished(attempt, worker, work),
             Event::AttemptFailed { attempt, worker, failure } => self.on_attempt_failed(attempt, worker, failure),
             Event::Committed { attempt, bytes } => self.on_committed(attempt, bytes),

@@ -9,5 +9,5 @@ mod reduce;
 mod sum;
 mod top;
 
-pub use map::{each as each_line, map};
+pub use map::{Circumstances, each as each_line, map};
 pub use reduce::{Folding, each as each_record, reduce};

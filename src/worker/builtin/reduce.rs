@@ -7,19 +7,25 @@ use super::sum::Total;
 use super::top::Top;
 use crate::job::Builtin;
 use crate::shuffle::group::Groups;
-use crate::shuffle::record::RecordStream;
+use crate::shuffle::record::{KeyRule, RecordStream};
 use crate::shuffle::sort::Combiner;
 
-/// Reduces one partition; the lines go to `emit`.
+/// Reduces one partition, whose keys are by the rule `key`; the lines go to `emit`.
 ///
 /// # Errors
 /// Those of reading and emitting; a record that the job cannot use.
-pub fn reduce(builtin: &Builtin, sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Result<()> {
+pub fn reduce(
+    builtin: &Builtin,
+    key: &KeyRule,
+    sorted: &mut (dyn RecordStream + Send),
+    emit: &mut Emit,
+) -> io::Result<()> {
     match builtin {
-        Builtin::WordCount | Builtin::Sum | Builtin::Distinct => fold(builtin, sorted, emit),
-        Builtin::Sort | Builtin::Grep { .. } => each(sorted, emit),
-        Builtin::Top { count } => top(*count, sorted, emit),
-        Builtin::Join => join(sorted, emit),
+        Builtin::Sum => sum(key.separator(), sorted, emit),
+        Builtin::Distinct => distinct(sorted, emit),
+        Builtin::Top { count } => top(*count, key.separator(), sorted, emit),
+        Builtin::Join => join(key.separator(), sorted, emit),
+        Builtin::WordCount | Builtin::Grep { .. } => each(sorted, emit),
     }
 }
 
@@ -27,16 +33,25 @@ pub fn reduce(builtin: &Builtin, sorted: &mut (dyn RecordStream + Send), emit: &
 ///
 /// # Errors
 /// As [`reduce`].
-pub fn fold(builtin: &Builtin, sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Result<()> {
+pub fn fold(
+    builtin: &Builtin,
+    key: &KeyRule,
+    sorted: &mut (dyn RecordStream + Send),
+    emit: &mut Emit,
+) -> io::Result<()> {
     match builtin {
-        Builtin::WordCount | Builtin::Sum => sum(sorted, emit),
-        Builtin::Distinct => distinct(sorted, emit),
-        Builtin::Sort | Builtin::Grep { .. } | Builtin::Top { .. } | Builtin::Join => each(sorted, emit),
+        Builtin::Sum | Builtin::Distinct => reduce(builtin, key, sorted, emit),
+        Builtin::WordCount | Builtin::Grep { .. } | Builtin::Top { .. } | Builtin::Join => each(sorted, emit),
     }
 }
 
 /// [`fold`] as the sorter wants it.
-pub struct Folding(pub Builtin);
+pub struct Folding {
+    /// What folds.
+    pub builtin: Builtin,
+    /// What the key of a line is.
+    pub key: KeyRule,
+}
 
 impl Combiner for Folding {
     fn combine(
@@ -44,7 +59,7 @@ impl Combiner for Folding {
         sorted: &mut (dyn RecordStream + Send),
         out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        fold(&self.0, sorted, out)
+        fold(&self.builtin, &self.key, sorted, out)
     }
 
     fn in_process(&self) -> bool {
@@ -60,7 +75,7 @@ pub fn each(sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Resu
     Ok(())
 }
 
-fn sum(sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Result<()> {
+fn sum(separator: u8, sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Result<()> {
     let mut groups = Groups::new(sorted);
     let mut line = Vec::new();
     while groups.next_key()?.is_some() {
@@ -70,7 +85,8 @@ fn sum(sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Result<()
         }
         line.clear();
         line.extend_from_slice(groups.key());
-        write!(line, "\t{total}")?;
+        line.push(separator);
+        write!(line, "{total}")?;
         emit(&line)?;
     }
     Ok(())
@@ -84,8 +100,8 @@ fn distinct(sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Resu
     Ok(())
 }
 
-fn top(count: u64, sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Result<()> {
-    let mut top = Top::new(count);
+fn top(count: u64, separator: u8, sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Result<()> {
+    let mut top = Top::new(count, separator);
     while let Some(record) = sorted.next_record()? {
         top.push(record.line)?;
     }
@@ -94,7 +110,7 @@ fn top(count: u64, sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> i
 
 /// Pairs the values of both sides. Those of the left side (marked `0`, and first in order) are held in memory, key by
 /// key; for each of the right side a line a pair is emitted.
-fn join(sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Result<()> {
+fn join(separator: u8, sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Result<()> {
     let mut groups = Groups::new(sorted);
     let mut left: Vec<Vec<u8>> = Vec::new();
     let (mut key, mut line) = (Vec::new(), Vec::new());
@@ -110,7 +126,7 @@ fn join(sorted: &mut (dyn RecordStream + Send), emit: &mut Emit) -> io::Result<(
                         line.clear();
                         [&key, other, value].iter().for_each(|field| {
                             line.extend_from_slice(field);
-                            line.push(b'\t');
+                            line.push(separator);
                         });
                         emit(&line[..line.len() - 1])?;
                     }

@@ -78,8 +78,13 @@ pub fn number(text: &[u8]) -> Option<Total> {
 
 /// The failure that quotes a line without a number.
 pub fn not_a_number(line: &[u8]) -> io::Error {
-    let shown = String::from_utf8_lossy(&line[..line.len().min(80)]).escape_debug().to_string();
-    carry(Cause::Record { text: format!("`{shown}` has no number behind its key (key, tab, number is expected)") })
+    let line = shown(line);
+    carry(Cause::Record { text: format!("`{line}` has no number behind its key (key, separator, number is expected)") })
+}
+
+/// The beginning of a line, as it is quoted.
+pub fn shown(line: &[u8]) -> String {
+    String::from_utf8_lossy(&line[..line.len().min(80)]).escape_debug().to_string()
 }
 
 #[cfg(test)]

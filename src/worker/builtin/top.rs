@@ -12,6 +12,7 @@ use super::sum::{Total, not_a_number, number};
 /// Keeps so many lines.
 pub struct Top {
     count: usize,
+    separator: u8,
     /// The least of those kept is on top.
     kept: BinaryHeap<Line>,
 }
@@ -66,18 +67,18 @@ impl PartialOrd for Line {
 }
 
 impl Top {
-    /// Keeps the `count` best.
-    pub fn new(count: u64) -> Self {
-        Top { count: usize::try_from(count).unwrap_or(usize::MAX), kept: BinaryHeap::new() }
+    /// Keeps the `count` best by the number behind the last `separator`.
+    pub fn new(count: u64, separator: u8) -> Self {
+        Top { count: usize::try_from(count).unwrap_or(usize::MAX), separator, kept: BinaryHeap::new() }
     }
 
-    /// Looks at `key<TAB>number`.
+    /// Looks at a line: key, separator, number.
     ///
     /// # Errors
-    /// When there is no number behind the last tab.
+    /// When there is no number behind the last separator.
     pub fn push(&mut self, line: &[u8]) -> io::Result<()> {
-        let tab = memchr::memrchr(b'\t', line).ok_or_else(|| not_a_number(line))?;
-        let number = match number(&line[tab + 1..]).ok_or_else(|| not_a_number(line))? {
+        let end = memchr::memrchr(self.separator, line).ok_or_else(|| not_a_number(line))?;
+        let number = match number(&line[end + 1..]).ok_or_else(|| not_a_number(line))? {
             Total::Whole(whole) => Number::Whole(whole),
             Total::Decimal(decimal) => Number::Decimal(decimal),
         };

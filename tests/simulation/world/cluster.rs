@@ -1,12 +1,15 @@
 //! The far side of the links: machines that run attempts, and the faults that strike them.
 
+use std::time::Duration;
+
 use runner::facts::{Cause, Failure, Work};
 use runner::ids::{AttemptId, Stage, WorkerId};
 use runner::scheduler::Event;
 
 use super::{Happening, World};
-use crate::machine::{Machine, Power, Reads, Waiting};
-use crate::plan::{Nature, Program};
+use crate::machine::{Course, Machine, Power, Reads, Running, Waiting};
+use crate::plan::{Nature, Pace, Program};
+use crate::random::Random;
 
 /// The machines' side.
 impl World {
@@ -86,17 +89,58 @@ impl World {
     }
 
     fn fill_slots(&mut self, worker: WorkerId) {
-        let slowness = self.machines[&worker].plan.slowness;
         while let Some(attempt) = self.machines.get_mut(&worker).expect("it joined").take_slot() {
-            let time = self.random.between(1, 20) * 1000 * slowness;
-            self.after(time, Happening::End(attempt, worker));
+            let course = self.course(attempt, worker);
+            self.after(course.takes(), Happening::End(attempt, worker));
+            let machine = self.machines.get_mut(&worker).expect("it joined");
+            machine.running.get_mut(&attempt).expect("it took a slot").course = course;
+            if machine.reports_at.is_none() {
+                self.plan_report(worker);
+            }
             self.send_from(worker, Event::AttemptStarted { attempt, worker });
         }
     }
 
+    fn course(&mut self, attempt: AttemptId, worker: WorkerId) -> Course {
+        let bytes = match attempt.task.stage {
+            Stage::Map => self.plan.maps[attempt.task.index as usize],
+            Stage::Reduce => 10_000,
+        };
+        let time = match self.plan.pace {
+            Pace::Any => self.random.between(1, 20) * 1000,
+            Pace::ByBytes => bytes.max(1) * self.random.between(90, 110) / 100,
+        };
+        let works = time.max(1) * self.machines[&worker].plan.slowness;
+        let sometimes =
+            |random: &mut Random, per_mille| if random.chance(per_mille) { random.between(1, 300) * 1000 } else { 0 };
+        let waits = sometimes(&mut self.random, self.plan.waits);
+        let stalls = sometimes(&mut self.random, self.plan.stalls);
+        Course { since: self.now, bytes, works, waits, stalls }
+    }
+
+    fn plan_report(&mut self, worker: WorkerId) {
+        let time = self.plan.report_every;
+        self.machines.get_mut(&worker).expect("it joined").reports_at = Some(self.now + time);
+        self.after(time, Happening::Report(worker));
+    }
+
+    pub(super) fn report(&mut self, worker: WorkerId) {
+        let machine = self.machines.get_mut(&worker).expect("it joined");
+        machine.reports_at = None;
+        if machine.state != Power::On || machine.running.is_empty() {
+            return;
+        }
+        for (attempt, running) in machine.running.clone() {
+            let (bytes_done, waited) = running.course.at(self.now);
+            let (bytes_total, waited) = (running.course.bytes, Duration::from_micros(waited));
+            self.send(Event::AttemptProgressed { attempt, worker, bytes_done, bytes_total, waited });
+        }
+        self.plan_report(worker);
+    }
+
     pub(super) fn attempt_ends(&mut self, attempt: AttemptId, worker: WorkerId) {
         let machine = self.machines.get_mut(&worker).expect("it joined");
-        let Some(reads) = machine.running.remove(&attempt) else { return };
+        let Some(Running { reads, .. }) = machine.running.remove(&attempt) else { return };
         if machine.state == Power::Off {
             return;
         }
