@@ -180,6 +180,27 @@ fn a_host_that_dies_costs_no_byte() {
 }
 
 #[test]
+fn a_host_that_becomes_slow_is_overtaken_by_a_copy() {
+    with_fleet(|fleet| {
+        fleet.desk.write("in/words.txt", words());
+        let job = ["--map", "awk '{ for (i = 0; i < 9000; i++) x += i; print }'", "--reduces", "2"];
+        let job = [&job[..], &["--split-size", "400K", "in"]].concat();
+        let expected = fleet.desk.job(&job);
+        let eager = ["--set", "straggler.floor=2s", "--set", "worker.lost_after=5m"];
+        let mut child = fleet.start("1/h1,1/h2,1/h3", &[&eager[..], &job, &["out"]].concat());
+        wait_for_fact(&mut child, starts_on("h3"));
+        fleet.bed.run(&["slow", "h3", "5"]);
+        let output = child.wait_with_output().expect("ends");
+        fleet.bed.run(&["slow", "h3", "100"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("is copied to") && said.contains("on h3"), "{said}");
+        assert_eq!(fleet.take_output(), expected);
+        fleet.wait_until_bare("h3");
+    });
+}
+
+#[test]
 fn a_full_disk_is_said_and_the_work_goes_elsewhere() {
     with_fleet(|fleet| {
         fleet.desk.write("in/words.txt", words());

@@ -1,5 +1,5 @@
-//! Comparisons with the usual tools, side by side: `make bench`, or `make bench ONLY=sort` for those whose name has that
-//! word. `SCALE=0.1` makes the data smaller, `RUNS=5` the medians calmer.
+//! Comparisons with the usual tools, side by side: `make bench`, or `make bench ONLY=sort` for one of them, or for
+//! those whose names have a word in common. `SCALE=0.1` makes the data smaller, `RUNS=5` the medians calmer.
 //!
 //! It makes its own data once, runs ours and theirs in turn on the same two processors, checks that the answers agree, and
 //! prints a line for each pair. Machines are noisy, so a ratio that is missed is said and is no failure; an answer that
@@ -65,7 +65,9 @@ const CONTESTS: [(&str, Make); 6] = [
 ];
 
 fn run(wish: &Wish) -> anyhow::Result<()> {
-    let wanted = |name: &str| wish.only.as_deref().is_none_or(|only| name.contains(only));
+    let only = wish.only.as_deref().unwrap_or_default();
+    let exact = CONTESTS.iter().any(|(name, _)| *name == only);
+    let wanted = |name: &str| if exact { name == only } else { name.contains(only) };
     let chosen: Vec<_> = CONTESTS.iter().filter(|(name, _)| wanted(name)).collect();
     anyhow::ensure!(!chosen.is_empty(), "no comparison of that name; there are {:?}", CONTESTS.map(|(name, _)| name));
     let data = Data::at_scale(wish.scale)?;

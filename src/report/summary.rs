@@ -103,7 +103,7 @@ fn attempts_line(report: &Report) -> String {
         (report.failures, "failed"),
         (report.retries, "of them tried again"),
         (report.moved, "moved to a free worker"),
-        (report.copies, "copies of slow ones"),
+        (report.copies, "copied as too slow"),
         (report.copies_won, "of them won"),
         (report.beaten, "beaten by a copy"),
         (report.outputs_lost, "finished but lost and made again"),

@@ -356,6 +356,18 @@ mod tests {
     }
 
     #[test]
+    fn copies_count_as_won_once_they_count() {
+        let check = |script: &str, copies: (u64, u64)| {
+            let facts = format!("plan 100 100 / 1\ncopy map-0.1 1 map-0.0 0 left 9 1\n{script}");
+            assert_eq!(tally(&facts).copies(), copies, "{script}");
+        };
+        check("", (1, 0));
+        check("finish map-0.0 0 100", (1, 0));
+        check("finish map-0.1 1 100", (1, 1));
+        check("finish map-0.1 1 100\n unmake map-0.1\n copy map-0.3 1 map-0.2 0 left 9 1", (2, 0));
+    }
+
+    #[test]
     fn time_goes_on_under_the_next_driver() {
         let check = |script: &str, ms: u64| {
             assert_eq!(tally(script).clock.total(), Duration::from_millis(ms), "{script}");

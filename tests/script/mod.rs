@@ -1,4 +1,5 @@
-//! The words of the scripts in `tests/scheduler.rs`: events as text, actions as text.
+//! The words of the scripts in `tests/scheduler.rs` and `tests/stragglers.rs`: events as text, actions as text.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use std::time::Duration;
 

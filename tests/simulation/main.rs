@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use runner::facts::End;
+use runner::scheduler::StragglerRules;
 
 use plan::Plan;
 use world::World;
@@ -90,6 +91,35 @@ fn run_or_say_how_to_repeat(seed: u64) -> World {
 fn a_large_fleet_ends_within_seconds() {
     let world = world::run(1, Plan::large(5000, 95_000, 5000));
     assert_eq!(world.model.end, Some(End::Done));
+}
+
+/// Runs a calm plan, perhaps with a slow host and without copies; gives when it ended and what was seen.
+fn calm(seed: u64, maps: &[u64], slowness: u64, stragglers: Option<StragglerRules>) -> (u64, BTreeSet<&'static str>) {
+    let mut plan = Plan::calm(maps.to_vec(), 8);
+    plan.hosts[3].slowness = slowness;
+    plan.rules.stragglers = stragglers;
+    let world = world::run(seed, plan);
+    assert_eq!(world.model.end, Some(End::Done), "seed {seed}");
+    (world.now, world.model.seen)
+}
+
+#[test]
+fn with_copies_a_slow_host_costs_half_at_most() {
+    for seed in 0..20 {
+        let (with, seen) = calm(seed, &[10_000; 20], 10, Some(plan::stragglers()));
+        let (without, _) = calm(seed, &[10_000; 20], 10, None);
+        assert!(with * 2 <= without, "seed {seed}: {with} µs with copies, {without} µs without");
+        assert!(seen.contains("copied") && seen.contains("slow"), "seed {seed}: {seen:?}");
+    }
+}
+
+#[test]
+fn large_shards_at_a_normal_rate_are_not_copied() {
+    let shards: Vec<u64> = (0..24).map(|index| if index % 6 == 0 { 200_000 } else { 10_000 }).collect();
+    for seed in 0..20 {
+        let (_, seen) = calm(seed, &shards, 1, Some(plan::stragglers()));
+        assert!(!seen.contains("copied") && !seen.contains("slow"), "seed {seed}: {seen:?}");
+    }
 }
 
 #[test]

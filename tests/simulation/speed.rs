@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use runner::clock::Moment;
 use runner::facts::{End, Work};
-use runner::ids::WorkerId;
+use runner::ids::{AttemptId, WorkerId};
 use runner::scheduler::{Action, Config, Event, Scheduler};
 
 /// Runs a job in which nothing goes wrong, and tells what an event costs.
@@ -28,6 +28,9 @@ pub fn measure(workers: u32, tasks: u32) -> Duration {
             match action {
                 Action::Start { attempt, worker } => {
                     inbox.push_back(Event::AttemptStarted { attempt, worker });
+                    for bytes_done in [1 << 24, 1 << 25] {
+                        inbox.push_back(progressed(attempt, worker, bytes_done));
+                    }
                     inbox.push_back(Event::AttemptFinished { attempt, worker, work: Work::default() });
                 }
                 Action::Commit { attempt, .. } => inbox.push_back(Event::Committed { attempt, bytes: 0 }),
@@ -39,6 +42,10 @@ pub fn measure(workers: u32, tasks: u32) -> Duration {
     let cost = begin.elapsed() / events;
     assert_eq!(end, Some(End::Done), "{events} events of {tasks} tasks on {workers} workers");
     cost
+}
+
+fn progressed(attempt: AttemptId, worker: WorkerId, bytes_done: u64) -> Event {
+    Event::AttemptProgressed { attempt, worker, bytes_done, bytes_total: 1 << 26, waited: Duration::ZERO }
 }
 
 fn joined(index: u32) -> Event {
