@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
 use runner::fleet::workers_file::{OPTIONS, parse_file};
 use runner::fleet::{Fleet, HostSpec, Origin, Place};
 use runner::job::builtin::{self, BUILTINS};
@@ -148,5 +149,52 @@ fn collect_keys(before: &str, value: &serde_json::Value, keys: &mut BTreeSet<Str
             table.iter().for_each(|(key, value)| collect_keys(&format!("{before}{dot}{key}"), value, keys));
         }
         Some(_) | None => _ = keys.insert(before.to_owned()),
+    }
+}
+
+#[test]
+fn the_commands_of_the_readme_are_understood() {
+    let readme = read("README.md");
+    let lines = readme.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with("runner "));
+    let mut count = 0;
+    for line in lines {
+        // What stands in capitals is to be filled in, and fits as it is; brackets are what may be left out.
+        let plain: String = line.chars().filter(|c| !"[]".contains(*c)).collect();
+        let words = shlex::split(&plain).unwrap_or_else(|| panic!("no words: {line}"));
+        if let Err(error) = runner::cli::Cli::try_parse_from(words) {
+            panic!("{line}: {error}");
+        }
+        count += 1;
+    }
+    assert!(count > 8, "only {count} commands were found");
+}
+
+#[test]
+fn the_exit_codes_of_the_readme_are_those_of_the_program() {
+    use runner::error::Kind;
+    let readme = read("README.md");
+    let kinds = [
+        Kind::TaskFailed,
+        Kind::Usage,
+        Kind::InputMissing,
+        Kind::OutputExists,
+        Kind::NoWorker,
+        Kind::Data,
+        Kind::Cloud,
+        Kind::Bug,
+    ];
+    for kind in kinds {
+        let row = format!("\n| {} | ", kind.exit_code());
+        assert!(readme.contains(&row), "{kind:?} has no row");
+    }
+    assert!(readme.contains(&format!("\n| {}, {} | ", Kind::Interrupted.exit_code(), Kind::Terminated.exit_code())));
+}
+
+#[test]
+fn the_targets_of_the_readme_are_in_the_makefile() {
+    let (readme, makefile) = (read("README.md"), read("Makefile"));
+    for target in ["demo", "test", "build", "install", "check", "bench"] {
+        assert!(readme.contains(&format!("make {target}")), "the README does not name `make {target}`");
+        assert!(makefile.lines().any(|line| line.starts_with(&format!("{target}:"))), "no target {target}");
     }
 }

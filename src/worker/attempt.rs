@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub struct Attempt {
     pub folder: AttemptFolder,
     log: Log,
     env: Vec<(OsString, OsString)>,
-    work_folder: std::path::PathBuf,
+    work_folder: PathBuf,
 }
 
 /// What is run once a slot is free.
