@@ -5,6 +5,7 @@ mod testbed;
 
 use std::io::{BufRead, BufReader};
 use std::process::Child;
+use std::sync::{Mutex, PoisonError};
 
 use common::{Desk, Outcome, Parts};
 use testbed::Testbed;
@@ -17,8 +18,12 @@ struct Fleet {
     desk: Desk,
 }
 
-/// Runs a test with a fleet, and checks that it leaves nothing on any host.
+/// One test at a time: they break hosts, and look whether anything is left on them.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Runs a test with a fleet, and checks that it leaves nothing here.
 fn with_fleet(test: impl FnOnce(&Fleet)) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(bed) = testbed::shared("fleet", HOSTS) else { return };
     let fleet = Fleet { bed, desk: Desk::new() };
     test(&fleet);
@@ -52,6 +57,14 @@ impl Fleet {
         let outcome = self.run(workers, &[&["--quiet", "mapreduce"], args, &["out"]].concat());
         assert_eq!(outcome.code, Some(0), "{args:?}: {}", outcome.stderr);
         self.take_output()
+    }
+
+    /// Brings the binary to these hosts, so that they join a job at the same time.
+    fn install(&self, hosts: &[&str]) {
+        self.desk.write("install", "a line\n");
+        for host in hosts {
+            self.job(host, &["distinct", "install"]);
+        }
     }
 
     fn take_output(&self) -> Parts {
@@ -161,8 +174,9 @@ fn commands_find_their_files_and_their_own_environment() {
 fn a_host_that_dies_costs_no_byte() {
     with_fleet(|fleet| {
         fleet.desk.write("in/words.txt", words());
-        let job = ["--map", "sleep 0.3; cat", "--reduces", "2", "--split-size", "60K", "in"];
+        let job = ["--map", "sleep 0.5; cat", "--reduces", "2", "--split-size", "40K", "in"];
         let expected = fleet.desk.job(&job);
+        fleet.install(&["h1", "h2", "h3"]);
         for disaster in ["crash", "cut"] {
             let lost = ["--set", "worker.suspect_after=1s", "--set", "worker.lost_after=2s"];
             let mut child = fleet.start("h1,h2,h3", &[&lost[..], &job, &["out"]].concat());
@@ -186,6 +200,7 @@ fn a_host_that_becomes_slow_is_overtaken_by_a_copy() {
         let job = ["--map", "awk '{ for (i = 0; i < 9000; i++) x += i; print }'", "--reduces", "2"];
         let job = [&job[..], &["--split-size", "400K", "in"]].concat();
         let expected = fleet.desk.job(&job);
+        fleet.install(&["h1", "h2", "h3"]);
         let eager = ["--set", "straggler.floor=2s", "--set", "worker.lost_after=5m"];
         let mut child = fleet.start("1/h1,1/h2,1/h3", &[&eager[..], &job, &["out"]].concat());
         wait_for_fact(&mut child, starts_on("h3"));
@@ -207,7 +222,7 @@ fn a_full_disk_is_said_and_the_work_goes_elsewhere() {
         let job = ["--map", "cat", "--reduces", "2", "--split-size", "400K", "in"];
         let expected = fleet.desk.job(&job);
         // The binary must be there before the disk is full.
-        fleet.job("h4", &["distinct", "in"]);
+        fleet.install(&["h4", "h5"]);
         fleet.bed.run(&["fill", "h4", "200"]);
         let outcome = fleet.run("h4,h5", &[&["mapreduce"][..], &job, &["out"]].concat());
         fleet.bed.run(&["drain", "h4"]);
@@ -266,6 +281,7 @@ fn an_interrupt_or_a_killed_driver_leaves_nothing() {
     with_fleet(|fleet| {
         fleet.desk.write("in/x", words());
         let job = ["--set", "worker.orphan_grace=1s", "--map", "sleep 100; cat", "--split-size", "500K", "in", "out"];
+        fleet.install(&["h1", "h2"]);
         for (signal, code) in [("INT", Some(130)), ("TERM", Some(143)), ("KILL", None)] {
             let mut child = fleet.start("h1,h2", &job);
             wait_for_fact(&mut child, starts_on("h2"));

@@ -16,7 +16,7 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Re
 /// Prints words for a person on stderr, in one piece.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_error(text: &str) -> anyhow::Result<()> {
     unless_gone(io::stderr().write_all(text.as_bytes())).context("writing to stderr")
 }

@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::feed::Feed;
-use super::run::Timing;
 use crate::clock::{self, Moment};
 use crate::facts::Failure;
 use crate::fleet::{HostSpec, Place};
@@ -47,6 +46,17 @@ pub enum Note {
     Back,
     /// It is gone, after it had joined.
     Lost(String),
+}
+
+/// When silence counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// A worker that is silent for so long gets nothing new.
+    pub suspect_after: Duration,
+    /// And is given up after so long.
+    pub lost_after: Duration,
+    /// How long a worker stays without a driver.
+    pub orphan_grace: Duration,
 }
 
 /// What all hosts of a job share.

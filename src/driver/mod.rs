@@ -17,5 +17,6 @@ mod run;
 
 pub mod state;
 
+pub use host::Timing;
 pub use output::OutputFolder;
-pub use run::{Request, Timing, run};
+pub use run::{Request, run};

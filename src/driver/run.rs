@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -11,7 +10,7 @@ use tokio::task::JoinSet;
 use super::collect::{Collector, PartPlace};
 use super::engine::{Desk, Engine, Host};
 use super::feed::Feed;
-use super::host::{self, Shared};
+use super::host::{self, Shared, Timing};
 use super::output::OutputFolder;
 use super::state::{JobFolder, StateFolder};
 use crate::clock;
@@ -55,17 +54,6 @@ pub struct Request {
     pub hints: Vec<String>,
     /// What shows the job.
     pub progress: Progress,
-}
-
-/// When silence counts.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// A worker that is silent for so long gets nothing new.
-    pub suspect_after: Duration,
-    /// And is given up after so long.
-    pub lost_after: Duration,
-    /// How long a worker stays without a driver.
-    pub orphan_grace: Duration,
 }
 
 /// Runs a job.

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::map::Emit;
+use super::Emit;
 
 /// Counts by word.
 #[derive(Default)]

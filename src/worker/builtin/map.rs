@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use regex::bytes::Regex;
 
+use super::Emit;
 use super::counts::Counts;
 use super::sum::shown;
 use super::top::Top;
@@ -12,9 +13,6 @@ use crate::input::lines::LineReader;
 use crate::job::Builtin;
 use crate::shuffle::record::{KeyRule, Record};
 use crate::worker::blame::carry;
-
-/// Where records go, as lines without newline.
-pub type Emit<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// Of what a built-in's map works on.
 #[derive(Clone, Copy, Debug)]

@@ -11,3 +11,6 @@ mod top;
 
 pub use map::{Circumstances, each as each_line, map};
 pub use reduce::{Folding, each as each_record, reduce};
+
+/// Where records go, as lines without newline.
+pub type Emit<'a> = dyn FnMut(&[u8]) -> std::io::Result<()> + 'a;

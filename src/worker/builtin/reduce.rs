@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::map::Emit;
+use super::Emit;
 use super::sum::Total;
 use super::top::Top;
 use crate::job::Builtin;

@@ -6,7 +6,7 @@ use std::io;
 
 use bigdecimal::BigDecimal;
 
-use super::map::Emit;
+use super::Emit;
 use super::sum::{Total, not_a_number, number};
 
 /// Keeps so many lines.
