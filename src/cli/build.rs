@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const ID: &str = concat!(env!("CARGO_PKG_VERSION"), "-", env!("RUNNER_SOURCE_HASH"));
 
 /// The executable of this process, even once its file was replaced or removed.
-const OURSELVES: &str = "/proc/self/exe";
+pub const OURSELVES: &str = "/proc/self/exe";
 
 /// XXH3-64 of the executable, 16 hex digits: an install is whole when both ends agree on it.
 ///

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::build;
 use super::context::Context;
 use crate::error::Fault;
 use crate::transport::{Transport, TransportConfig};
@@ -17,7 +18,7 @@ pub fn transport(context: &Context, build: &str) -> anyhow::Result<Transport> {
         ssh_config: readable(settings.ssh.config.as_deref())?,
         connect_timeout: settings.ssh.connect_timeout.0,
         connects_per_hop_max: settings.ssh.connects_per_hop_max as usize,
-        binary: "/proc/self/exe".into(),
+        binary: build::OURSELVES.into(),
         binaries: settings.worker.binaries.clone(),
         build: build.to_owned(),
         runtime_folder: context.environment.variable("XDG_RUNTIME_DIR").map(Into::into),

@@ -13,10 +13,11 @@ use super::feed::Feed;
 use super::host::{self, Shared, Timing};
 use super::output::OutputFolder;
 use super::state::{JobFolder, StateFolder};
+use super::stored::StoredJob;
 use crate::clock;
 use crate::error::{Fault, Kind};
 use crate::facts::{End, Plan};
-use crate::fleet::{Fleet, Place};
+use crate::fleet::{Fleet, Place, Source};
 use crate::ids::{Epoch, JobId, Stage, WorkerId};
 use crate::input::Split;
 use crate::job::{Job, Output};
@@ -38,12 +39,18 @@ pub struct Request {
     pub output: Output,
     /// By whom.
     pub fleet: Fleet,
+    /// Where those were found, to be asked again.
+    pub source: Source,
     /// Slots of a host that does not say; 0 for its cores.
     pub slots: u32,
     /// How hosts are reached.
     pub transport: Transport,
+    /// The configuration for ssh that it was made with, absolute.
+    pub ssh_config: Option<PathBuf>,
     /// This program's build.
     pub build: String,
+    /// This program.
+    pub binary: PathBuf,
     /// When things are given up.
     pub rules: Rules,
     /// When silence counts.
@@ -63,7 +70,7 @@ pub struct Request {
 pub async fn run(request: Request) -> anyhow::Result<()> {
     OutputFolder::check(&request.output)?;
     let id = JobId::new(&request.job.name, clock::wall_ms() ^ u64::from(std::process::id()) << 20);
-    let folder = StateFolder::new(&request.state).create(&id, &request.job)?;
+    let folder = StateFolder::new(&request.state).create(&id, &stored(&request), &request.splits, &request.binary)?;
     let output = OutputFolder::create(request.output.clone(), &id)?;
     let ended = run_into(request, &id, folder, output.clone()).await;
     if !ended.as_ref().is_ok_and(|ended| ended.keeps_result) {
@@ -146,6 +153,23 @@ async fn run_into(request: Request, id: &JobId, folder: JobFolder, output: Outpu
     let (interrupted_by, keeps_result) = (engine.interrupted_by(), engine.keeps_result());
     take_down(engine, tasks, &shared).await;
     Ok(Ended { end: end?, interrupted_by, keeps_result })
+}
+
+/// What another driver needs to go on.
+fn stored(request: &Request) -> StoredJob {
+    StoredJob {
+        version: StoredJob::VERSION,
+        build: request.build.clone(),
+        job: request.job.clone(),
+        output: request.output.clone(),
+        files: request.files,
+        source: request.source.clone(),
+        fleet: request.fleet.clone(),
+        slots: request.slots,
+        rules: request.rules.clone(),
+        timing: request.timing,
+        ssh_config: request.ssh_config.clone(),
+    }
 }
 
 fn plan(request: &Request, id: &JobId) -> Plan {

@@ -1,5 +1,5 @@
-//! What jobs leave on the driver's machine: a folder each, with the job as resolved, its journal, and the stderr of its
-//! attempts. Nobody else can look into them: a job has its variables in it, which may be secrets.
+//! What jobs leave on the driver's machine: a folder each, with all that it takes to go on with the job, its journal, and
+//! the stderr of its attempts. Nobody else can look into them: a job has its variables in it, which may be secrets.
 //!
 //! While a driver runs a job it holds a lock on the folder; the lock goes with the process, however that ends.
 
@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use fs_err::File;
 
+use super::stored::{Files, StoredJob, forget_builds, keep_binary, splits_from_lines, splits_to_lines};
 use crate::clock;
 use crate::error::{Fault, Kind};
 use crate::folders::private_folder;
 use crate::ids::{AttemptId, JobId};
-use crate::job::Job;
+use crate::input::Split;
 use crate::journal::Journal;
 use crate::report::{Driver, JobLine, Report};
 
@@ -20,6 +21,8 @@ use crate::report::{Driver, JobLine, Report};
 #[derive(Clone, Debug)]
 pub struct StateFolder {
     jobs: PathBuf,
+    /// The programs that jobs were begun with.
+    builds: PathBuf,
 }
 
 /// The folder of one job.
@@ -33,21 +36,24 @@ pub struct JobFolder {
 impl StateFolder {
     /// The state below `root`, which need not exist.
     pub fn new(root: &Path) -> Self {
-        StateFolder { jobs: root.join("jobs") }
+        StateFolder { jobs: root.join("jobs"), builds: root.join("builds") }
     }
 
-    /// Makes the folder of a new job and locks it.
+    /// Makes the folder of a new job and locks it; `binary` is the program that runs it.
     ///
     /// # Errors
     /// When it cannot be made or written.
-    pub fn create(&self, id: &JobId, job: &Job) -> anyhow::Result<JobFolder> {
+    pub fn create(&self, id: &JobId, job: &StoredJob, splits: &[Split], binary: &Path) -> anyhow::Result<JobFolder> {
         let root = self.jobs.join(id.as_str());
         for folder in [&self.jobs, &root, &root.join("logs")] {
             private_folder(folder)?;
         }
         let lock = File::create(root.join("lock"))?;
         lock.file().try_lock().with_context(|| format!("locking {}", root.display()))?;
-        fs_err::write(root.join("job.json"), serde_json::to_vec_pretty(job)?)?;
+        let files = Files::of(&root);
+        fs_err::write(files.splits, splits_to_lines(splits)?)?;
+        fs_err::write(files.job, job.to_json()?)?;
+        keep_binary(binary, &self.builds, &job.build, &root).context("keeping the program with the job")?;
         Ok(JobFolder { root, _lock: Some(lock) })
     }
 
@@ -63,13 +69,14 @@ impl StateFolder {
         for id in self.ids()? {
             let root = self.jobs.join(id.as_str());
             // What was never completely made, or is being made or removed by somebody, is as old as its folder.
-            let about = fs_err::metadata(root.join("job.json")).or_else(|_| fs_err::metadata(&root));
+            let about = fs_err::metadata(Files::of(&root).job).or_else(|_| fs_err::metadata(&root));
             let Some(made) = about.ok().and_then(|about| about.modified().ok()) else { continue };
             found.push((made, root));
         }
         found.sort();
         let surplus = found.len().saturating_sub(jobs);
-        found.into_iter().take(surplus).try_for_each(|(_, root)| remove_unless_held(&root))
+        found.into_iter().take(surplus).try_for_each(|(_, root)| remove_unless_held(&root))?;
+        forget_builds(&self.builds)
     }
 
     fn ids(&self) -> anyhow::Result<Vec<JobId>> {
@@ -121,6 +128,29 @@ impl StateFolder {
 }
 
 impl JobFolder {
+    /// The job as it was stored.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is of another version.
+    pub fn stored(&self) -> anyhow::Result<StoredJob> {
+        let path = Files::of(&self.root).job;
+        StoredJob::from_json(&fs_err::read(&path)?).with_context(|| path.display().to_string())
+    }
+
+    /// Its splits.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn splits(&self) -> anyhow::Result<Vec<Split>> {
+        let path = Files::of(&self.root).splits;
+        splits_from_lines(&fs_err::read(&path)?).with_context(|| path.display().to_string())
+    }
+
+    /// The program that began it.
+    pub fn binary(&self) -> PathBuf {
+        Files::of(&self.root).binary
+    }
+
     /// The journal's path.
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal")

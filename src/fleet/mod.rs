@@ -92,7 +92,7 @@ impl HostSpec {
 }
 
 /// The hosts of a job, in the order in which they were written: the place is the worker's id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fleet {
     /// At least one. The same host may be there twice: each is a worker of its own.
     pub hosts: Vec<HostSpec>,
@@ -143,7 +143,8 @@ impl Fleet {
 }
 
 /// Where the hosts of a fleet were found; displayed as in "job ID on N workers (from WHERE)".
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// Nobody named any: this machine's cores.
     ThisMachine,

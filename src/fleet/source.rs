@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::HostSpec;
 use super::ranges::split_list;
 use super::workers_file::parse_file;
@@ -14,7 +16,8 @@ use crate::error::Fault;
 const DEFAULT_FILE: &str = "workers.txt";
 
 /// A place that hosts come from, not yet asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Source {
     /// This machine alone.
     ThisMachine,

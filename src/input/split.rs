@@ -97,12 +97,31 @@ mod path_bytes {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    /// As people read it, where it is text.
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Readable {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
     pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-        path.as_os_str().as_bytes().serialize(serializer)
+        match path.to_str() {
+            Some(text) if serializer.is_human_readable() => text.serialize(serializer),
+            Some(_) | None => path.as_os_str().as_bytes().serialize(serializer),
+        }
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-        Vec::<u8>::deserialize(deserializer).map(|bytes| OsString::from_vec(bytes).into())
+        let bytes = if deserializer.is_human_readable() {
+            match Readable::deserialize(deserializer)? {
+                Readable::Text(text) => text.into_bytes(),
+                Readable::Bytes(bytes) => bytes,
+            }
+        } else {
+            Vec::<u8>::deserialize(deserializer)?
+        };
+        Ok(OsString::from_vec(bytes).into())
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{Epoch, Stage};
 
 /// What the scheduler is made for: the tasks of one job, and the rules.
@@ -20,7 +22,8 @@ pub struct Config {
 }
 
 /// Bounds and shares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Rules {
     /// Failures of one task that end the job; Hadoop's `mapreduce.map.maxattempts`. Kills, lost workers and segments
     /// that cannot be read do not count.
@@ -51,7 +54,8 @@ pub struct Rules {
 ///
 /// The frame is LATE (Zaharia et al., "Improving MapReduce performance in heterogeneous environments", OSDI 2008); rates
 /// are in bytes instead of shares, so that a large task at a normal rate is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StragglerRules {
     /// How long an attempt has run before it is judged; time that it waited for input does not count. LATE and Hadoop
     /// have a minute, Spark 100 ms to some seconds. They hear of an attempt every 3 to 10 s, or never; here it is four

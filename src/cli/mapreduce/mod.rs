@@ -31,7 +31,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         return print(|out| BUILTINS.iter().try_for_each(|listed| writeln!(out, "{listed}")));
     }
     let typed = typed::typed(args)?;
-    let fleet = hosts::fleet(context)?;
+    let source = hosts::source(context)?;
+    let fleet = hosts::resolve(&source)?;
     let state = context.state_folder()?;
     let resolved = resolve::resolve(typed, &context.settings)?;
     let build = build::ID;
@@ -48,9 +49,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         files: resolved.files,
         output: resolved.output,
         fleet,
+        source,
         slots: settings.worker.slots.unwrap_or(0),
         transport,
+        ssh_config: settings.ssh.config.as_ref().map(std::path::absolute).transpose()?,
         build: build.to_owned(),
+        binary: build::OURSELVES.into(),
         timing: timing(settings),
         state,
         hints: resolved.hints,
