@@ -34,6 +34,8 @@ pub enum Kind {
     Interrupted,
     /// Ended by SIGTERM.
     Terminated,
+    /// Cancelled from another terminal.
+    Cancelled,
 }
 
 impl Kind {
@@ -48,6 +50,7 @@ impl Kind {
             Kind::Fenced => 6,
             Kind::Data => 7,
             Kind::Cloud => 8,
+            Kind::Cancelled => 9,
             Kind::Bug => 70,
             Kind::Interrupted => 130,
             Kind::Terminated => 143,

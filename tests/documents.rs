@@ -181,6 +181,7 @@ fn the_exit_codes_of_the_readme_are_those_of_the_program() {
         Kind::NoWorker,
         Kind::Data,
         Kind::Cloud,
+        Kind::Cancelled,
         Kind::Bug,
     ];
     for kind in kinds {

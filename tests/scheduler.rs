@@ -347,33 +347,6 @@ fn a_commit_that_failed_does_not_hold_maps_to_what_they_wrote() {
 }
 
 #[test]
-fn the_scheduler_says_why_a_task_is_not_running() {
-    let explain = |job: &str, script: &str, task: &str, words: &str| {
-        let text = check(job, script).explain(task.parse().expect("a task"));
-        assert!(text.contains(words), "{task}: {text}");
-    };
-    let one = "join a 1 -> start map-0.0 w0; start map-1.0 w0";
-    explain("job 1 0", "", "map-7", "there is no map-7 in this job");
-    explain("job 1 0", "", "map-0", "no worker has joined");
-    explain("job 1 0", "refuse a ->", "map-0", "no worker has joined");
-    explain("job 1 1", "", "reduce-0", "it waits for the maps, of which 1 are to go");
-    explain("job 3 0", one, "map-2", "every place is taken (usable hosts: 1, tasks before it: 0)");
-    explain("job 3 0", &format!("{one}\nstart map-0.0 w0 ->"), "map-1", "awaits a slot there");
-    explain("job 3 0", &format!("{one}\nstart map-0.0 w0 ->"), "map-0", "map-0.0 runs on a for 0ms");
-    explain("job 3 0", &format!("{one}\nsuspect w0 -> suspect w0"), "map-0", "was sent to a, which is silent");
-    explain("job 3 0", &format!("{one}\nsuspect w0 -> suspect w0"), "map-2", "no host can be used: 1 silent, 0 barred");
-    explain(
-        "job 3 0",
-        &format!("{one}\nfinish map-0.0 w0 -> commit map-0.0 w0; start map-2.0 w0"),
-        "map-0",
-        "on its way from a",
-    );
-    let failed = "join a 1; join b 1; suspect w1 -> suspect w1; start map-0.0 w0
-                  fail map-0.0 w0 exit; suspect w0; back w1 -> retry map-0 3; suspect w0; back w1; start map-0.1 w1";
-    explain("job 1 0", failed, "map-0", "(failures so far: 1 of 4)");
-}
-
-#[test]
 fn a_silent_worker_keeps_what_it_runs_and_gets_nothing_new() {
     check(
         "job 3 0; ahead 0",
@@ -399,12 +372,16 @@ fn a_job_without_workers_ends() {
 }
 
 #[test]
-fn an_interrupt_ends_everything() {
+fn an_interrupt_and_a_cancel_end_everything() {
     check(
         "job 2 0",
         "join a 1         -> start map-0.0 w0; start map-1.0 w0
          start map-0.0 w0; interrupt; broken -> drop map-0.0 job ends; kill map-0.0 w0; drop map-1.0 job ends; kill map-1.0 w0; end interrupted; conclude interrupted
          finish map-0.0 w0; lose w0 -> ",
+    );
+    check(
+        "job 1 0",
+        "join a 1 -> start map-0.0 w0\n cancel -> drop map-0.0 job ends; kill map-0.0 w0; end cancelled; conclude cancelled",
     );
     check("job 1 0", "broken -> end failed; conclude failed");
 }

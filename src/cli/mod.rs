@@ -5,7 +5,9 @@
 //! hidden `worker` commands, which run on other machines, never look at them.
 
 mod build;
+mod cancel;
 mod context;
+mod explain;
 mod hosts;
 mod jobs;
 mod logs;
@@ -33,11 +35,12 @@ Examples:
   runner --workers workers.txt workers check           who answers, with what; who does not, and why
   runner jobs                                          what ran here, and how it ended
   runner logs wordcount-7k2m9q map-3                   what a task said on stderr
+  runner explain wordcount-7k2m9q                      what runs, what waits, and for what
 
 Settings come from flags, then RUNNER_* variables, then ./runner.toml, then
 ~/.config/runner/runner.toml. Exit codes: 0 done, 1 a task failed, 2 usage, 3 input missing,
-4 output exists, 5 no usable worker, 7 data missing or corrupt, 8 the cloud said no, 130 and 143
-interrupted.";
+4 output exists, 5 no usable worker, 7 data missing or corrupt, 8 the cloud said no, 9 cancelled,
+130 and 143 interrupted.";
 
 /// Turns machines that you can ssh into, into a batch cluster for as long as a job lasts.
 #[derive(Debug, Parser)]
@@ -80,6 +83,10 @@ enum Command {
     Jobs,
     /// Show what the attempts of a job said on stderr
     Logs(logs::Args),
+    /// Say why a task of a job is not running, or what each host does and why it gets nothing
+    Explain(explain::Args),
+    /// End a running job for good: nothing of it is left, and it cannot be resumed
+    Cancel(cancel::Args),
     /// Look at the machines to work on, run a command on them, accept their host keys
     #[command(subcommand)]
     Workers(workers::WorkersCommand),
@@ -125,6 +132,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Mapreduce(args) => mapreduce::run(*args, &Context::resolve(&cli.shared)?),
         Command::Jobs => jobs::run(&Context::resolve(&cli.shared)?),
         Command::Logs(args) => logs::run(&args, &Context::resolve(&cli.shared)?),
+        Command::Explain(args) => explain::run(&args, &Context::resolve(&cli.shared)?),
+        Command::Cancel(args) => cancel::run(&args, &Context::resolve(&cli.shared)?),
         Command::Workers(command) => run_workers(&command, &Context::resolve(&cli.shared)?),
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::ask::{Answer, Ask, Asked};
 use super::collect::{Collector, PartPlace, Trouble};
 use super::host::Note;
 use super::opening::Opening;
@@ -58,6 +59,8 @@ pub struct Engine {
     pub notes: mpsc::UnboundedReceiver<(WorkerId, Note)>,
     /// Where the user's wish to end comes in.
     pub interrupts: mpsc::Receiver<Kind>,
+    /// Where other terminals ask for something.
+    pub asks: mpsc::UnboundedReceiver<Asked>,
     /// Facts, segments and results of the moment.
     pub desk: Desk,
 }
@@ -130,6 +133,7 @@ impl Engine {
                     self.desk.interrupted_by = Some(kind);
                     events.push(Event::Interrupted);
                 }
+                Some(asked) = self.asks.recv() => self.answer(asked, &mut events),
                 () = wait_until(deadline), if deadline.is_some() => {}
                 _ = draw.tick() => self.progress.tick(clock::now()),
             }
@@ -157,6 +161,25 @@ impl Engine {
         let _late = tokio::time::timeout(LOGS_WAIT_MAX, logs).await;
         self.desk.logs.shutdown().await;
         self.hosts.clear();
+    }
+
+    /// Answers another terminal. What it wants to know is in the scheduler, but for hosts that have not joined yet.
+    fn answer(&mut self, Asked { ask, answers }: Asked, events: &mut Vec<Event>) {
+        let say = |text: String| {
+            let _gone = answers.send(Answer::Said(text));
+        };
+        match ask {
+            Ask::Cancel => {
+                events.push(Event::Cancelled);
+                say("the job is being ended".to_owned());
+            }
+            Ask::Explain { task: Some(task) } => say(self.scheduler.explain(task)),
+            Ask::Explain { task: None } => {
+                self.scheduler.overview().into_iter().for_each(say);
+                let pending = self.hosts.iter().filter(|host| host.pending);
+                pending.for_each(|host| say(format!("{}: is being connected and made ready", host.name)));
+            }
+        }
     }
 
     fn take_waiting_notes(&mut self, events: &mut Vec<Event>) {

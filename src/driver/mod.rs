@@ -2,10 +2,12 @@
 //!
 //! [`run()`] sets a job up and takes it down. In between the [`engine`] turns what [`host`]s say into scheduler events and
 //! performs the actions that come out, in order. Bytes never pass through the engine: [`feed`] serves them to workers,
-//! [`collect`] fetches results, [`output`] gives them their final names. [`state`] is what a job leaves on this machine, [`stored`] what it
-//! takes to go on with it.
+//! [`ask`] answers other terminals. [`collect`] fetches results, [`output`] gives them their final names. [`state`] is what a
+//! job leaves on this machine, [`stored`] what it takes to go on with it.
 //!
 //! The driver decides nothing about tasks; that is the scheduler's.
+
+pub mod ask;
 
 mod collect;
 mod engine;

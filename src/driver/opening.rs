@@ -37,7 +37,7 @@ impl Opening {
         }
         let Opening::Gathering { until, held } = self else { return events };
         held.append(&mut events);
-        let urgent = held.iter().any(|event| matches!(event, Event::Interrupted));
+        let urgent = held.iter().any(|event| matches!(event, Event::Interrupted | Event::Cancelled));
         if !settled && !urgent && now < *until {
             return Vec::new();
         }

@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::ask::{AskSocket, Asked};
 use super::collect::{Collector, PartPlace};
 use super::engine::{Desk, Engine, Host};
 use super::feed::Feed;
@@ -72,10 +73,12 @@ pub async fn run(request: Request) -> anyhow::Result<()> {
     let id = JobId::new(&request.job.name, clock::wall_ms() ^ u64::from(std::process::id()) << 20);
     let folder = StateFolder::new(&request.state).create(&id, &stored(&request), &request.splits, &request.binary)?;
     let output = OutputFolder::create(request.output.clone(), &id)?;
-    let ended = run_into(request, &id, folder, output.clone()).await;
+    let (socket, asks) = AskSocket::bind(folder.path())?;
+    let ended = run_into(request, &id, folder, output.clone(), asks).await;
     if !ended.as_ref().is_ok_and(|ended| ended.keeps_result) {
         output.abandon();
     }
+    socket.close().await;
     ended?.into_result(&id)
 }
 
@@ -96,13 +99,20 @@ impl Ended {
             }
             End::Failed { kind, text } => Fault::new(kind, text),
             End::Interrupted => Fault::new(self.interrupted_by, "interrupted"),
+            End::Cancelled => Fault::new(Kind::Cancelled, "cancelled by `runner cancel`"),
         };
         Err(fault.into())
     }
 }
 
 /// Runs a job whose folders are made.
-async fn run_into(request: Request, id: &JobId, folder: JobFolder, output: OutputFolder) -> anyhow::Result<Ended> {
+async fn run_into(
+    request: Request,
+    id: &JobId,
+    folder: JobFolder,
+    output: OutputFolder,
+    asks: mpsc::UnboundedReceiver<Asked>,
+) -> anyhow::Result<Ended> {
     let plan = plan(&request, id);
     let mut progress = request.progress;
     progress.say(&format!("job {id} on {} (from {})", workers(&request.fleet), request.fleet.origin));
@@ -147,6 +157,7 @@ async fn run_into(request: Request, id: &JobId, folder: JobFolder, output: Outpu
         folder,
         notes: notes_in,
         interrupts,
+        asks,
         desk: Desk::default(),
     };
     let end = engine.run(plan).await;

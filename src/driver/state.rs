@@ -11,6 +11,7 @@ use fs_err::File;
 use super::stored::{Files, StoredJob, forget_builds, keep_binary, splits_from_lines, splits_to_lines};
 use crate::clock;
 use crate::error::{Fault, Kind};
+use crate::facts::Stamped;
 use crate::folders::private_folder;
 use crate::ids::{AttemptId, JobId};
 use crate::input::Split;
@@ -121,13 +122,17 @@ impl StateFolder {
 
     fn line(&self, id: &JobId) -> anyhow::Result<JobLine> {
         let folder = self.find(id)?;
-        let contents = Journal::read(&folder.journal())?;
-        let report = Report::fold(&contents.facts);
+        let report = Report::fold(&folder.facts()?);
         Ok(JobLine::new(id.clone(), &report, folder.driver()))
     }
 }
 
 impl JobFolder {
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
     /// The job as it was stored.
     ///
     /// # Errors
@@ -156,6 +161,14 @@ impl JobFolder {
         self.root.join("journal")
     }
 
+    /// What happened so far.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn facts(&self) -> anyhow::Result<Vec<Stamped>> {
+        Ok(Journal::read(&self.journal())?.facts)
+    }
+
     /// Where the stderr of an attempt is kept.
     pub fn log(&self, attempt: AttemptId) -> PathBuf {
         self.root.join("logs").join(format!("{attempt}.stderr"))
@@ -180,7 +193,7 @@ impl JobFolder {
     }
 
     /// Whether a driver runs the job now.
-    fn driver(&self) -> Driver {
+    pub fn driver(&self) -> Driver {
         let lock = File::open(self.root.join("lock"));
         match lock.map(|lock| lock.file().try_lock_shared()) {
             Ok(Err(std::fs::TryLockError::WouldBlock)) => Driver::Alive { now_ms: clock::wall_ms() },

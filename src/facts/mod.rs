@@ -18,7 +18,7 @@ use crate::error::Kind;
 use crate::ids::{AttemptId, JobId, Stage, WorkerId};
 
 /// The version of the stored form.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// A fact and when it happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -308,6 +308,8 @@ pub enum End {
         /// Why.
         text: String,
     },
-    /// It was interrupted.
+    /// It was interrupted, and can go on.
     Interrupted,
+    /// It was cancelled, and cannot.
+    Cancelled,
 }

@@ -187,6 +187,7 @@ fn end_fields(end: &End) -> Value {
             json!({"end": "failed", "kind": kind, "exit_code": kind.exit_code(), "text": text})
         }
         End::Interrupted => json!({"end": "interrupted"}),
+        End::Cancelled => json!({"end": "cancelled"}),
     }
 }
 

@@ -51,9 +51,10 @@ impl JobLine {
                 // The newest fact may be old, when one task runs for long.
                 (State::Running, report.took.max(Duration::from_millis(now_ms.saturating_sub(report.started_ms))))
             }
-            (state @ (State::Done | State::Failed | State::Interrupted), Driver::Alive { .. } | Driver::Gone) => {
-                (state, report.took)
-            }
+            (
+                state @ (State::Done | State::Failed | State::Interrupted | State::Cancelled),
+                Driver::Alive { .. } | Driver::Gone,
+            ) => (state, report.took),
         };
         JobLine {
             id,
@@ -102,6 +103,7 @@ mod tests {
         check("plan 5 / 1\n 2000 end done", alive, State::Done, 2000);
         check("plan 5 / 1\n 2000 end done", Driver::Gone, State::Done, 2000);
         check("plan 5 / 1\n 2000 end failed no", Driver::Gone, State::Failed, 2000);
+        check("plan 5 / 1\n 2000 end cancelled", Driver::Gone, State::Cancelled, 2000);
         check("", Driver::Gone, State::Interrupted, 0);
     }
 

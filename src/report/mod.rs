@@ -1,9 +1,10 @@
 //! What a run came to, in numbers: the summary on the terminal, the line in `runner jobs`, the sizes before the start.
 //!
 //! A [`Tally`] counts facts as they come; a [`Report`] is plain data made from it at any moment. Text for people is
-//! made beside them: `summary` (the end of a job), [`Shards`] (its start), [`JobLine`] (the list of jobs), [`Table`]
-//! and the words in `text`. Nothing here prints, reads files or asks the time.
+//! made beside them: `summary` (the end of a job), [`Shards`] (its start), [`JobLine`] (the list of jobs),
+//! `account` (a job without a driver), [`Table`] and the words in `text`. Nothing here prints, reads files or asks the time.
 
+mod account;
 mod jobs;
 #[cfg(test)]
 pub mod script;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use account::{account_of_job, account_of_task};
 pub use jobs::{Driver, JobLine, job_table};
 pub use shards::Shards;
 pub use table::{Column, Table};
@@ -89,6 +91,8 @@ pub enum State {
     Failed,
     /// It was interrupted, and can be resumed.
     Interrupted,
+    /// It was cancelled.
+    Cancelled,
 }
 
 /// A stage in numbers.
@@ -160,7 +164,7 @@ impl Report {
     pub fn of(tally: &Tally) -> Self {
         let error = match &tally.end {
             Some(End::Failed { text, .. }) => Some(text.clone()),
-            Some(End::Done | End::Interrupted) | None => None,
+            Some(End::Done | End::Interrupted | End::Cancelled) | None => None,
         };
         Report {
             job: tally.plan.job.clone(),
@@ -201,6 +205,7 @@ impl State {
             Some(End::Done) => State::Done,
             Some(End::Failed { .. }) => State::Failed,
             Some(End::Interrupted) => State::Interrupted,
+            Some(End::Cancelled) => State::Cancelled,
         }
     }
 
@@ -211,6 +216,7 @@ impl State {
             State::Done => "done",
             State::Failed => "failed",
             State::Interrupted => "interrupted",
+            State::Cancelled => "cancelled",
         }
     }
 }

@@ -121,6 +121,7 @@ fn fact(verb: &str, rest: &str) -> Fact {
             end: match words[0] {
                 "done" => End::Done,
                 "failed" => End::Failed { kind: Kind::TaskFailed, text: tail(1) },
+                "cancelled" => End::Cancelled,
                 _ => End::Interrupted,
             },
         },

@@ -40,6 +40,7 @@ fn headline(report: &Report) -> String {
         State::Done => "done in",
         State::Failed => "failed after",
         State::Interrupted => "interrupted after",
+        State::Cancelled => "cancelled after",
     };
     let workers = count_of(report.workers.len() as u64, "worker");
     let slots = count_of(report.workers.iter().map(|worker| u64::from(worker.slots)).sum(), "slot");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::State;
 use crate::clock::Moment;
 use crate::facts::{DropReason, End, Fact, Next, Plan, Stamped, Work};
 use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
@@ -148,6 +149,11 @@ impl Tally {
     /// Whether the job was planned, and so its tasks are known.
     pub fn is_planned(&self) -> bool {
         self.is_planned
+    }
+
+    /// Where the job stands.
+    pub fn state(&self) -> State {
+        State::of(self.end.as_ref())
     }
 
     /// Whether the job has ended.

@@ -89,8 +89,10 @@ pub enum Event {
         /// What went wrong.
         text: String,
     },
-    /// The user wants the job to end.
+    /// The user wants the job to end for now.
     Interrupted,
+    /// The user does not want the job any more.
+    Cancelled,
     /// Something happened outside that no attempt can mend, such as a full disk under the output folder.
     Broken(End),
 }

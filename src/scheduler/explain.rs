@@ -74,7 +74,7 @@ impl Scheduler {
         format!("every place is taken (usable hosts: {usable}, tasks before it: {before}){note}")
     }
 
-    fn explain_no_host(&self) -> String {
+    pub(super) fn explain_no_host(&self) -> String {
         let (present, barred) = (self.fleet.counts.present, self.fleet.counts.barred);
         match (present, self.hiring) {
             (0, Hiring::Open) => "no worker has joined".to_owned(),

@@ -13,7 +13,8 @@
 //! | `blame` | what failures say about hosts and tasks |
 //! | `decide` | the pass that fills places, moves what waits behind others, and ends the job |
 //! | `pace`, `copies`, `slow` | how fast attempts are; copies of stragglers; hosts that are slow |
-//! | `explain`, `check` | why a task is not running, in words; whether the tables agree |
+//! | `explain`, `overview` | why a task is not running, and a host gets nothing, in words |
+//! | `check` | whether the tables agree |
 //!
 //! What a task goes through: *ready* → *out* (attempts queued or running) → *held* (a segment on its worker) or
 //! *committing* → *committed*. A lost worker, an unreadable segment or a failed commit leads back to ready. Reduces
@@ -33,6 +34,7 @@ mod event;
 mod explain;
 mod fleet;
 mod host;
+mod overview;
 mod pace;
 mod react;
 mod rules;

@@ -6,6 +6,7 @@ mod common;
 mod builtins;
 mod bytes;
 mod commands;
+mod control;
 mod ends;
 mod refusals;
 mod shown;

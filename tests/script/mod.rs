@@ -114,6 +114,7 @@ fn event_of(text: &str, joined: &mut u32) -> Event {
         "committed" => Event::Committed { attempt: attempt(), bytes: 1 },
         "uncommit" => Event::CommitFailed { attempt: attempt(), text: reason },
         "interrupt" => Event::Interrupted,
+        "cancel" => Event::Cancelled,
         "broken" => Event::Broken(End::Failed { kind: Kind::Data, text: reason }),
         other => panic!("`{other}` is no event"),
     }
@@ -197,5 +198,6 @@ fn text_of_end(end: &End) -> &'static str {
         End::Done => "done",
         End::Failed { .. } => "failed",
         End::Interrupted => "interrupted",
+        End::Cancelled => "cancelled",
     }
 }

@@ -346,7 +346,7 @@ impl Model {
         match self.end.as_ref().expect("the run has ended") {
             End::Done => self.check_done(parts),
             End::Failed { kind, text } => self.check_failed(plan, *kind, text),
-            End::Interrupted => assert!(plan.interrupted_at.is_some(), "nobody interrupted"),
+            End::Interrupted | End::Cancelled => assert!(plan.interrupted_at.is_some(), "nobody ended it"),
         }
         if plan.must_succeed() && plan.program == Program::Deterministic {
             assert_eq!(self.end, Some(End::Done), "nothing went wrong");

@@ -40,7 +40,7 @@ pub struct Plan {
     /// How often a worker reports how far its attempts are, in microseconds.
     pub report_every: u64,
     pub rules: Rules,
-    /// When the user interrupts, if so.
+    /// When the user interrupts or, at odd moments, cancels, if so.
     pub interrupted_at: Option<u64>,
     /// How often the tables are checked: after so many events.
     pub check_every: u64,

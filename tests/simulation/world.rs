@@ -111,7 +111,8 @@ impl World {
             self.after(time, Happening::Strike);
         }
         if let Some(time) = self.plan.interrupted_at {
-            self.after(time, Happening::Tell(Event::Interrupted));
+            let event = if time.is_multiple_of(2) { Event::Interrupted } else { Event::Cancelled };
+            self.after(time, Happening::Tell(event));
         }
     }
 

@@ -7,6 +7,7 @@ mod workers;
 
 use super::task::Headway;
 use super::{Event, Hiring, Scheduler};
+use crate::facts::End;
 
 impl Scheduler {
     pub(super) fn react(&mut self, event: Event) {
@@ -26,7 +27,8 @@ impl Scheduler {
             Event::AttemptFailed { attempt, worker, failure } => self.on_attempt_failed(attempt, worker, failure),
             Event::Committed { attempt, bytes } => self.on_committed(attempt, bytes),
             Event::CommitFailed { attempt, text } => self.on_commit_failed(attempt, &text),
-            Event::Interrupted => self.end(crate::facts::End::Interrupted),
+            Event::Interrupted => self.end(End::Interrupted),
+            Event::Cancelled => self.end(End::Cancelled),
             Event::Broken(end) => self.end(end),
         }
     }
