@@ -1,8 +1,8 @@
 //! A table of words and how often each was seen.
 //!
 //! Most words are short: those of up to 15 bytes are held and compared as two numbers, with their length in the last
-//! byte, so that the table entry is all that is touched. Their ends are found sixteen bytes at a time. Other words lie one
-//! after the other in an arena.
+//! byte, so that the table entry is all that is touched. Other words lie one after the other in an arena. The ends of
+//! words are found 64 bytes at a time: looked for one after the other, each would wait for the one before it.
 
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
@@ -34,8 +34,11 @@ struct LongWord {
     count: u64,
 }
 
-/// How many bytes are looked at once. A short word has one less, so that its end is among them.
+/// A short word has fewer bytes than these, which are loaded at once.
 const WINDOW: usize = 16;
+
+/// Bytes whose blanks are found at once, a bit each.
+const CHUNK: usize = 64;
 
 /// Which bytes end a word: those that Rust calls ASCII white space.
 const SPACE: [bool; 256] = {
@@ -51,37 +54,49 @@ const SPACE: [bool; 256] = {
 impl Counts {
     /// Counts all words of `block`, which ends with white space.
     pub fn add_words(&mut self, block: &[u8]) {
-        let counted = self.add_whole_windows(block);
-        let rest = &block[counted..];
-        let mut padded = [b' '; 2 * WINDOW];
-        // Only white space is left when the last window of these was looked at.
-        padded[..rest.len()].copy_from_slice(rest);
-        self.add_whole_windows(&padded);
-    }
-
-    /// Counts words as long as there is a window to look at; gives where it stopped, less than a window before the end.
-    fn add_whole_windows(&mut self, block: &[u8]) -> usize {
-        let mut at = 0;
-        while let Some(window) = block.get(at..).and_then(|rest| rest.first_chunk()) {
-            let window = u128::from_le_bytes(*window);
-            let len = bytes_before_blank(window);
-            if len > 0 && len < WINDOW && SPACE[block[at + len] as usize] {
-                self.add_short(window, len);
-            } else if len > 0 || !SPACE[block[at] as usize] {
-                // A long word, or one with a control character in it.
-                let rest = &block[at..];
-                let len = rest.iter().position(|byte| SPACE[*byte as usize]).unwrap_or(rest.len());
-                self.add_long(&rest[..len]);
-                at += len;
-                continue;
-            }
-            at += len + 1;
+        let (chunks, rest) = block.as_chunks::<CHUNK>();
+        let (mut start, mut at) = (0, 0);
+        for chunk in chunks {
+            start = self.add_ended(block, start, at, blanks(chunk));
+            at += CHUNK;
         }
-        at.min(block.len())
+        let mut last = [b'x'; CHUNK];
+        last[..rest.len()].copy_from_slice(rest);
+        self.add_ended(block, start, at, blanks(&last));
     }
 
-    fn add_short(&mut self, window: u128, len: usize) {
-        let word = window & ((1 << (8 * len)) - 1) | (len as u128) << 120;
+    /// Counts the words that end in the chunk at `at`, whose blanks are known; the first one began at `start`. Gives where
+    /// the next one begins.
+    fn add_ended(&mut self, block: &[u8], mut start: usize, at: usize, mut blanks: u64) -> usize {
+        while blanks != 0 {
+            let end = at + blanks.trailing_zeros() as usize;
+            blanks &= blanks - 1;
+            // Control characters were taken for blanks.
+            if SPACE[block[end] as usize] {
+                self.add(block, start, end);
+                start = end + 1;
+            }
+        }
+        start
+    }
+
+    fn add(&mut self, block: &[u8], start: usize, end: usize) {
+        match end - start {
+            0 => {}
+            len @ 1..WINDOW => match block[start..].first_chunk() {
+                Some(window) => self.add_short(window, len),
+                None => {
+                    let mut window = [0; WINDOW];
+                    window[..len].copy_from_slice(&block[start..end]);
+                    self.add_short(&window, len);
+                }
+            },
+            WINDOW.. => self.add_long(&block[start..end]),
+        }
+    }
+
+    fn add_short(&mut self, window: &[u8; WINDOW], len: usize) {
+        let word = u128::from_le_bytes(*window) & ((1 << (8 * len)) - 1) | (len as u128) << 120;
         let halves = [word as u64, (word >> 64) as u64];
         let hash = hash_of(&halves);
         match self.short.find_mut(hash, |entry| entry.halves == halves) {
@@ -139,14 +154,18 @@ impl Counts {
     }
 }
 
-/// How many bytes of a window stand before the first one that is a space or a control character; [`WINDOW`] if none is.
-///
-/// Subtracting sets the high bit of bytes that are less than 0x21, and of some behind the first of those (Anderson, Bit
-/// Twiddling Hacks, "Determine if a word has a byte less than n").
-fn bytes_before_blank(window: u128) -> usize {
-    const ONES: u128 = u128::from_le_bytes([1; WINDOW]);
-    let blank = window.wrapping_sub(ONES * 0x21) & !window & (ONES * 0x80);
-    blank.trailing_zeros() as usize / 8
+/// A bit for each byte that is a space or a control character, the first byte's being the lowest.
+fn blanks(chunk: &[u8; CHUNK]) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES * 0x80;
+    let (words, _none) = chunk.as_chunks::<8>();
+    words.iter().rev().fold(0, |bits, word| {
+        let word = u64::from_le_bytes(*word);
+        // No sum leaves its byte, so the high bit of each tells whether the other seven bits are at least 0x21.
+        let blank = !((word & !HIGH) + ONES * (0x80 - 0x21)) & !word & HIGH;
+        // A product moves the eight bits side by side.
+        bits << 8 | (blank >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+    })
 }
 
 /// A product of both halves, folded, as wyhash and foldhash have it.
