@@ -8,6 +8,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::{Semaphore, watch};
 
 use super::memory;
+use super::part::Durability;
 use super::scratch::Scratch;
 use crate::ids::{AttemptId, TaskId, WorkerId};
 use crate::job::Job;
@@ -76,6 +77,11 @@ impl Context {
     /// Files are compressed where they cross a network, and not where they stay on this disk.
     pub fn compression(&self) -> Compression {
         if self.assignment.output_here.is_some() { Compression::None } else { Compression::Lz4 }
+    }
+
+    /// A part that the driver will fetch need not survive this machine.
+    pub fn durability(&self) -> Durability {
+        if self.assignment.output_here.is_some() { Durability::Synced } else { Durability::Cached }
     }
 
     /// Keeps the index of a finished segment.

@@ -74,7 +74,7 @@ impl Sink {
         let context = &attempt.context;
         let job = context.job();
         let Some(partitioner) = job.partitioner.clone() else {
-            return PartWriter::create(&context.part(attempt.id)).map(Sink::Part);
+            return PartWriter::create(&context.part(attempt.id), context.durability()).map(Sink::Part);
         };
         let config = SortConfig {
             partitioner,

@@ -24,13 +24,16 @@ const FAN_IN: usize = 128;
 /// See [`super::blame::cause_of`].
 pub fn run(attempt: &Arc<Attempt>, fetched: Fetched) -> io::Result<Work> {
     let context = &attempt.context;
-    let mut part = PartWriter::create(&context.part(attempt.id))?;
+    let mut part = PartWriter::create(&context.part(attempt.id), context.durability())?;
     let sources = fetched.sources.iter().map(|(_, source)| source.clone()).collect();
     let runs = attempt.folder.runs();
     let merge = || merge_in_passes(sources, FAN_IN, &runs, context.compression());
     let merged = attempt.control.while_busy(merge);
     let reduced = merged.and_then(|merged| {
-        let mut sorted = Watched { inner: merged, control: &attempt.control };
+        let mut sorted = Watched {
+            inner: merged,
+            control: &attempt.control,
+        };
         // A program is not run for a partition without records, so that it writes nothing where there is nothing.
         match &context.job().reduce {
             _ if fetched.records == 0 => Ok(()),
@@ -41,7 +44,9 @@ pub fn run(attempt: &Arc<Attempt>, fetched: Fetched) -> io::Result<Work> {
             }
             Step::Command(command) => {
                 let feed = |stdin: &mut dyn Write| write_records(&mut sorted, stdin);
-                attempt.commands().through("reduce", command, feed, |line| part.push(line))
+                attempt
+                    .commands()
+                    .through("reduce", command, feed, |line| part.push(line))
             }
         }
     });
@@ -82,7 +87,10 @@ fn find_culprit(error: io::Error, fetched: &Fetched) -> io::Error {
             Ok(())
         });
         if let Err(error) = read {
-            return carry(Cause::Fetch { source: *map, text: error.to_string() });
+            return carry(Cause::Fetch {
+                source: *map,
+                text: error.to_string(),
+            });
         }
     }
     error
