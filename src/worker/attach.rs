@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use fs_err::File;
+use rustix::pipe::fcntl_setpipe_size;
 
+use super::command::PIPE_BYTES;
 use crate::folders::private_folder;
 use crate::protocol::{MARKER, SOCKET};
 use crate::units::Span;
@@ -87,6 +89,8 @@ fn wait_for_socket(folder: &Path, worker: &mut Child) -> anyhow::Result<UnixStre
 /// Copies both ways. The end of stdin is passed on, so that the worker learns that the driver is gone; the end of the
 /// socket is the end.
 fn join(socket: UnixStream) -> anyhow::Result<()> {
+    // sshd gives us pipes, which hold little: with more in them there are fewer switches between it and us.
+    let _no_pipe = fcntl_setpipe_size(io::stdin(), PIPE_BYTES).and(fcntl_setpipe_size(io::stdout(), PIPE_BYTES));
     let mut to_worker = socket.try_clone()?;
     std::thread::spawn(move || {
         let _cut = io::copy(&mut io::stdin().lock(), &mut to_worker);

@@ -19,7 +19,7 @@ use crate::facts::Cause;
 
 /// Pipes this large save most of the switches between a command and us. The kernel grants it to everybody by default
 /// (pipe(7), /proc/sys/fs/pipe-max-size); where it does not, the usual 64 KiB serve.
-const PIPE_BYTES: usize = 1 << 20;
+pub const PIPE_BYTES: usize = 1 << 20;
 
 /// What is run, and where.
 pub struct Spec<'a> {
