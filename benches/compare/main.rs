@@ -8,6 +8,7 @@
 mod contest;
 mod counting;
 mod data;
+mod driving;
 mod events;
 mod hosts;
 mod measure;
@@ -55,12 +56,13 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
 /// All contests, each made only when its turn has come.
 type Make = fn(&Data) -> anyhow::Result<Option<Contest>>;
 
-const CONTESTS: [(&str, Make); 6] = [
+const CONTESTS: [(&str, Make); 7] = [
     ("wordcount", counting::here),
     ("python", programs::python),
     ("sort", sorting::here),
     ("start-ssh", starting::over_ssh),
     ("wordcount-ssh", counting::over_ssh),
+    ("driver", driving::tasks),
     ("scheduler", events::cost),
 ];
 

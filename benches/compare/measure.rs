@@ -73,10 +73,14 @@ fn with_orphans<T>(run: impl FnOnce() -> T) -> anyhow::Result<T> {
 
 /// Processor seconds of all children that were waited for, and of theirs (proc(5): `cutime` and `cstime`, of 10 ms each).
 fn children_cpu() -> anyhow::Result<f64> {
-    let stat = fs_err::read_to_string("/proc/self/stat")?;
+    Ok(ticks(&fs_err::read_to_string("/proc/self/stat")?, 13))
+}
+
+/// The sum of two fields, in seconds, of what proc(5) says in `stat`; the first one is the `index`th behind the name.
+pub fn ticks(stat: &str, index: usize) -> f64 {
     let behind_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = behind_name.split_whitespace().skip(13).take(2).filter_map(|field| field.parse::<f64>().ok());
-    Ok(ticks.sum::<f64>() / 100.0)
+    let ticks = behind_name.split_whitespace().skip(index).take(2).filter_map(|field| field.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }
 
 /// The digest of all lines, whatever their order.
