@@ -184,3 +184,15 @@ fn no_child_survives() {
     assert_eq!(whole(&desk.job(&["--map", map, "in"])), b"a 2\nb 1\nb 3\n");
     desk.wait_until_clean();
 }
+
+/// Unbuffered, a mapper in Python takes several times as long; and what is set at the driver is set on no other host.
+#[test]
+fn the_environment_of_the_driver_does_not_come_along() {
+    let desk = desk();
+    let print = "cat > /dev/null; echo ${PYTHONUNBUFFERED-unset} ${OMP_NUM_THREADS-unset} ${HOME:+home} $GIVEN";
+    let args = ["--quiet", "mapreduce", "--map", print, "--reduces", "0", "--env", "GIVEN=given", "in", "out"];
+    let mut command = desk.command(&args);
+    let output = command.env("PYTHONUNBUFFERED", "1").env("OMP_NUM_THREADS", "1").output().expect("runner starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&whole(&desk.parts("out"))), "unset unset home given\n");
+}
