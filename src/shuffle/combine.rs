@@ -87,7 +87,7 @@ impl<'a> Collector<'a> {
             }
             Lines::Unordered(batch) => {
                 if !batch.takes(record) {
-                    self.runs.push(self.folder.write_batch(batch)?);
+                    self.runs.push(self.folder.write_batch(batch, 1)?);
                 }
                 batch.push(to, record)?;
             }
@@ -99,7 +99,7 @@ impl<'a> Collector<'a> {
         let run = match std::mem::replace(&mut self.lines, Lines::None) {
             Lines::None => return Ok(()),
             Lines::InOrder { run, .. } => Run::finish(*run)?,
-            Lines::Unordered(mut batch) => self.folder.write_batch(&mut batch)?,
+            Lines::Unordered(mut batch) => self.folder.write_batch(&mut batch, 1)?,
         };
         self.runs.push(run);
         Ok(())

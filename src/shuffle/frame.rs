@@ -1,6 +1,9 @@
 //! How a record lies in memory and in a block: length of the line, length of the key (both LEB128 varints of at most 32
 //! bits), then the line.
 //!
+//! In a block, a record that comes many times in a row is written once. Behind it stand a zero and how often it comes once
+//! more: as lengths these would be a line that is shorter than its key, which no record has.
+//!
 //! The sorter's arena and the blocks of a segment share this form, so a record is encoded once and copied from then on.
 
 use std::io;
@@ -31,6 +34,23 @@ impl Frame {
     pub fn record(self, bytes: &[u8]) -> Record<'_> {
         Record { line: &bytes[self.line_at..self.end], key_len: self.key_len }
     }
+}
+
+/// How often the record that ends at `at` comes once more, and where that is said to its end; 0 where nothing is said.
+pub(super) fn repeats(bytes: &[u8], at: usize) -> (u32, usize) {
+    match bytes.get(at) {
+        Some(0) => match varint(bytes, at + 1) {
+            Some((repeats @ 1.., end)) => (repeats as u32, end),
+            Some(_) | None => (0, at),
+        },
+        Some(_) | None => (0, at),
+    }
+}
+
+/// Appends that the record before comes so often once more, which is at least once.
+pub(super) fn put_repeats(repeats: u32, out: &mut Vec<u8>) {
+    out.push(0);
+    put_varint(repeats, out);
 }
 
 /// Appends the frame of `record`.
@@ -102,6 +122,17 @@ mod tests {
         }
         assert_eq!(varint(&[0xff; 5], 0), None);
         assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0x1f], 0), None);
+    }
+
+    #[test]
+    fn repeats_are_told_from_records() {
+        let mut bytes = Vec::new();
+        put(Record { line: b"", key_len: 0 }, &mut bytes).expect("short");
+        assert_eq!(repeats(&bytes, 0), (0, 0));
+        put_repeats(300, &mut bytes);
+        assert_eq!(repeats(&bytes, 2), (300, 5));
+        assert_eq!(Frame::parse(&bytes, 2), None);
+        assert_eq!(repeats(&bytes, 5), (0, 5));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Merge<S> {
     /// Who wins, then the loser of each inner node; the children of node `n` are `2n` and `2n + 1`, and the leaves are
     /// the sources in order. Empty until the first record is asked for.
     tree: Vec<Head>,
+    /// How often the record comes once more, of what its source knows.
+    repeats: u64,
 }
 
 /// Where a source stands, as far as most comparisons need to know.
@@ -31,12 +33,13 @@ struct Head {
 impl<S: RecordStream> Merge<S> {
     /// Streams that are each sorted by key.
     pub fn new(sources: Vec<S>) -> Self {
-        Merge { sources, tree: Vec::new() }
+        Merge { sources, tree: Vec::new(), repeats: 0 }
     }
 
     /// Hands out the sources to be set to other records, and starts anew with those.
     pub(super) fn restart(&mut self) -> &mut [S] {
         self.tree.clear();
+        self.repeats = 0;
         &mut self.sources
     }
 
@@ -54,8 +57,16 @@ impl<S: RecordStream> Merge<S> {
             let left_first = self.comes_first(&left, &right);
             (winners[node], self.tree[node]) = if left_first { (left, right) } else { (right, left) };
         }
-        self.tree[0] = winners[1];
-        Ok(!self.tree[0].ended)
+        Ok(self.set_winner(winners[1]))
+    }
+
+    /// Lends the record of `winner` from now on; false if that is at its end.
+    fn set_winner(&mut self, winner: Head) -> bool {
+        self.tree[0] = winner;
+        if !winner.ended {
+            self.repeats = self.sources[winner.source].take_repeats();
+        }
+        !winner.ended
     }
 
     /// Takes the next record of a source.
@@ -86,6 +97,10 @@ impl<S: RecordStream> Merge<S> {
 
 impl<S: RecordStream> RecordStream for Merge<S> {
     fn advance(&mut self) -> io::Result<bool> {
+        if self.repeats > 0 {
+            self.repeats -= 1;
+            return Ok(true);
+        }
         let Some(last) = self.tree.first() else { return self.start() };
         if last.ended {
             return Ok(false);
@@ -100,12 +115,15 @@ impl<S: RecordStream> RecordStream for Merge<S> {
             }
             node /= 2;
         }
-        self.tree[0] = winner;
-        Ok(!winner.ended)
+        Ok(self.set_winner(winner))
     }
 
     fn record(&self) -> Record<'_> {
         self.sources[self.tree[0].source].record()
+    }
+
+    fn take_repeats(&mut self) -> u64 {
+        std::mem::take(&mut self.repeats)
     }
 }
 

@@ -12,6 +12,7 @@
 mod batch;
 mod block;
 mod combine;
+mod entry;
 mod frame;
 pub mod group;
 pub mod merge;

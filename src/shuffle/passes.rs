@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err::File;
 
+use super::block::BLOCK_BYTES;
 use super::merge::Merge;
 use super::reader::PartitionReader;
 use super::record::{Record, RecordStream};
@@ -24,6 +25,17 @@ pub struct Source {
 pub struct MergedSources {
     merge: Merge<PartitionReader<File>>,
     _runs: RunFolder,
+}
+
+/// Fewer sources at once would mean many passes, whatever memory is short.
+const FAN_IN_MIN: usize = 16;
+
+/// More sources at once would win no pass for hardly any job, and files are far from any limit.
+const FAN_IN_MAX: usize = 128;
+
+/// How many sources may be merged at once within `memory` bytes: each holds a block as it is stored and one decoded.
+pub fn fan_in(memory: usize) -> usize {
+    (memory / (2 * BLOCK_BYTES)).clamp(FAN_IN_MIN, FAN_IN_MAX)
 }
 
 /// Merges the sources in their order while at most `fan_in` (at least 2) of them are open at once, each with a block in
@@ -86,6 +98,10 @@ impl RecordStream for MergedSources {
     fn record(&self) -> Record<'_> {
         self.merge.record()
     }
+
+    fn take_repeats(&mut self) -> u64 {
+        self.merge.take_repeats()
+    }
 }
 
 /// A stream of partition 0.
@@ -98,6 +114,10 @@ impl<S: RecordStream> RecordStream for OnePartition<S> {
 
     fn record(&self) -> Record<'_> {
         self.0.record()
+    }
+
+    fn take_repeats(&mut self) -> u64 {
+        self.0.take_repeats()
     }
 }
 

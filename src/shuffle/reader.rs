@@ -10,7 +10,7 @@ use fs_err::File;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::block::{self, Buffer, HEADER_BYTES, Header};
-use super::frame::Frame;
+use super::frame::{self, Frame};
 use super::record::{Record, RecordStream};
 use super::segment::PartitionIndex;
 
@@ -32,6 +32,10 @@ pub struct PartitionReader<R> {
     /// How much of `raw` is the block.
     raw_len: usize,
     frame: Frame,
+    /// Where the next frame starts.
+    next_at: usize,
+    /// How often the record comes once more.
+    repeats: u32,
 }
 
 impl PartitionReader<File> {
@@ -60,6 +64,8 @@ impl<R: Read> PartitionReader<R> {
             raw: Buffer::default(),
             raw_len: 0,
             frame: Frame::default(),
+            next_at: 0,
+            repeats: 0,
         }
     }
 
@@ -67,7 +73,7 @@ impl<R: Read> PartitionReader<R> {
     /// the next of its segment.
     pub(super) fn begin(&mut self, entry: &PartitionIndex) {
         (self.entry, self.left) = (*entry, *entry);
-        (self.blocks, self.raw_len, self.frame) = (0, 0, Frame::default());
+        (self.blocks, self.raw_len, self.next_at, self.repeats) = (0, 0, 0, 0);
         self.hash.reset();
     }
 
@@ -91,7 +97,7 @@ impl<R: Read> PartitionReader<R> {
         block::open(&header, &mut self.source, &mut self.stored, &mut self.raw).map_err(|error| self.failed(error))?;
         (self.left.stored, self.left.raw) = (stored, raw);
         self.raw_len = header.raw as usize;
-        self.frame = Frame::default();
+        self.next_at = 0;
         self.hash.update(&self.raw.bytes()[..self.raw_len]);
         self.blocks += 1;
         Ok(true)
@@ -116,20 +122,30 @@ impl<R: Read> PartitionReader<R> {
 
 impl<R: Read> RecordStream for PartitionReader<R> {
     fn advance(&mut self) -> io::Result<bool> {
-        if self.frame.end == self.raw_len && !self.next_block()? {
+        if self.repeats > 0 {
+            self.repeats -= 1;
+            return Ok(true);
+        }
+        if self.next_at == self.raw_len && !self.next_block()? {
             return Ok(false);
         }
         let block = &self.raw.bytes()[..self.raw_len];
-        let frame = Frame::parse(block, self.frame.end);
-        let (Some(frame), Some(left)) = (frame, self.left.records.checked_sub(1)) else {
-            return Err(self.wrong("holds other records than its index says"));
-        };
-        (self.frame, self.left.records) = (frame, left);
+        let frame = Frame::parse(block, self.next_at).and_then(|frame| {
+            let (repeats, next_at) = frame::repeats(block, frame.end);
+            let left = self.left.records.checked_sub(1 + u64::from(repeats))?;
+            Some((frame, repeats, next_at, left))
+        });
+        let Some(read) = frame else { return Err(self.wrong("holds other records than its index says")) };
+        (self.frame, self.repeats, self.next_at, self.left.records) = read;
         Ok(true)
     }
 
     fn record(&self) -> Record<'_> {
         self.frame.record(self.raw.bytes())
+    }
+
+    fn take_repeats(&mut self) -> u64 {
+        std::mem::take(&mut self.repeats).into()
     }
 }
 
@@ -240,6 +256,50 @@ mod tests {
             let error = writer.push(partition, record).expect_err("out of order");
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         }
+    }
+
+    #[test]
+    fn repeats_are_stored_once_however_they_come() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, records: &[(u32, &[u8], u64)]| {
+            let path = folder.path().join(name);
+            let mut writer = SegmentWriter::create(&path, 2, Compression::None).expect("a new file");
+            for (partition, line, times) in records {
+                writer.push_times(*partition, Record { line, key_len: 1 }, *times).expect("in order");
+            }
+            (writer.finish().expect("written"), path)
+        };
+        let (index, path) = write("counted", &[(0, b"a\t1", 3), (0, b"a\t2", 1), (0, b"a\t2", 4), (1, b"a\t2", 1)]);
+        let mut ones: Vec<(u32, &[u8], u64)> = vec![(0, b"a\t1", 1); 3];
+        ones.extend([(0, b"a\t2".as_slice(), 2), (0, b"a\t2", 2), (0, b"a\t2", 1), (1, b"a\t2", 1)]);
+        let (same, other) = write("one by one", &ones);
+        assert_eq!(fs_err::read(&path).expect("written"), fs_err::read(other).expect("written"));
+        assert_eq!((&index, index.partitions[0].records, index.partitions[0].raw), (&same, 8, 2 * (5 + 2)));
+
+        let mut reader = PartitionReader::open(&path, &index.partitions[0]).expect("opens");
+        let mut lines = Vec::new();
+        while reader.advance().expect("whole") {
+            lines.push((reader.record().line.to_vec(), reader.take_repeats()));
+        }
+        assert_eq!(lines, [(b"a\t1".to_vec(), 2), (b"a\t2".to_vec(), 4)]);
+    }
+
+    #[test]
+    fn more_repeats_than_can_be_counted_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("segment");
+        let mut writer = SegmentWriter::create(&path, 1, Compression::None).expect("a new file");
+        let times = [5, 3 << 32, 7];
+        for times in times {
+            writer.push_times(0, Record { line: b"a", key_len: 1 }, times).expect("in order");
+        }
+        let index = writer.finish().expect("written");
+        let mut reader = PartitionReader::open(&path, &index.partitions[0]).expect("opens");
+        let mut records = 0;
+        while reader.advance().expect("whole") {
+            records += 1 + reader.take_repeats();
+        }
+        assert_eq!((records, index.records()), (times.iter().sum(), times.iter().sum()));
     }
 
     proptest! {

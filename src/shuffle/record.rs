@@ -91,6 +91,12 @@ pub trait RecordStream {
     /// is lent otherwise is some record, or a panic.
     fn record(&self) -> Record<'_>;
 
+    /// Passes over those records behind this one that are known to be the same, line and key, and gives their number. A
+    /// stream need not know: who does not ask gets them one by one.
+    fn take_repeats(&mut self) -> u64 {
+        0
+    }
+
     /// The next record, or none at the end.
     ///
     /// # Errors
@@ -105,6 +111,10 @@ impl<S: RecordStream + ?Sized> RecordStream for &mut S {
         (**self).advance()
     }
 
+    fn take_repeats(&mut self) -> u64 {
+        (**self).take_repeats()
+    }
+
     fn record(&self) -> Record<'_> {
         (**self).record()
     }
@@ -113,6 +123,10 @@ impl<S: RecordStream + ?Sized> RecordStream for &mut S {
 impl<S: RecordStream + ?Sized> RecordStream for Box<S> {
     fn advance(&mut self) -> io::Result<bool> {
         (**self).advance()
+    }
+
+    fn take_repeats(&mut self) -> u64 {
+        (**self).take_repeats()
     }
 
     fn record(&self) -> Record<'_> {

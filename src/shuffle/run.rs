@@ -57,17 +57,19 @@ impl RunFolder {
     pub fn write(&mut self, stream: &mut impl PartitionedStream) -> io::Result<Run> {
         let mut writer = self.create()?;
         while stream.advance()? {
-            writer.push(stream.partition(), stream.record())?;
+            let times = 1 + stream.take_repeats();
+            writer.push_times(stream.partition(), stream.record(), times)?;
         }
         Run::finish(writer)
     }
 
-    /// Makes a run of all records of a batch, and clears it.
-    pub fn write_batch(&mut self, batch: &mut Batch) -> io::Result<Run> {
+    /// Makes a run of all records of a batch, which so many threads may sort, and clears it.
+    pub fn write_batch(&mut self, batch: &mut Batch, threads: usize) -> io::Result<Run> {
         let mut writer = self.create()?;
-        let mut sorted = batch.sorted();
+        let mut sorted = batch.sorted(threads);
         while sorted.advance()? {
-            writer.push_frame(sorted.partition(), sorted.frame())?;
+            let times = 1 + sorted.take_repeats();
+            writer.push_frame(sorted.partition(), sorted.frame(), times)?;
         }
         batch.clear();
         Run::finish(writer)
@@ -135,6 +137,10 @@ impl RecordStream for MergedRuns<'_> {
 
     fn record(&self) -> Record<'_> {
         self.merge.record()
+    }
+
+    fn take_repeats(&mut self) -> u64 {
+        self.merge.take_repeats()
     }
 }
 

@@ -18,11 +18,11 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 pub use super::block::Compression;
 use super::block::{self, BLOCK_BYTES, Buffer};
-use super::frame;
+use super::frame::{self, Frame};
 use super::record::Record;
 
 /// The last bytes of a segment; the number is the version of its form.
-const MAGIC: [u8; 8] = *b"runseg01";
+const MAGIC: [u8; 8] = *b"runseg02";
 
 /// The bytes of the footer.
 const FOOTER_BYTES: u64 = 24;
@@ -120,7 +120,18 @@ pub struct SegmentWriter {
     hash: Xxh3,
     /// The block that is being filled.
     block: Vec<u8>,
+    /// Its last record.
+    last: Option<Last>,
     sealed: Buffer,
+}
+
+/// The last record of a block.
+struct Last {
+    at: usize,
+    frame: Frame,
+    /// How often it came once more. That is written when another one comes, so that the bytes are the same whether
+    /// repeats came one by one or counted.
+    repeats: u32,
 }
 
 impl SegmentWriter {
@@ -138,6 +149,7 @@ impl SegmentWriter {
             entry: PartitionIndex::default(),
             hash: Xxh3::new(),
             block: Vec::new(),
+            last: None,
             sealed: Buffer::default(),
         })
     }
@@ -153,15 +165,22 @@ impl SegmentWriter {
     /// [`io::ErrorKind::InvalidInput`] for a partition below the last one or beyond all, and for a line of 4 GiB or
     /// more; those of the file system.
     pub fn push(&mut self, partition: u32, record: Record<'_>) -> io::Result<()> {
-        self.make_room(partition, frame::size(record))?;
-        frame::put(record, &mut self.block)
+        self.push_times(partition, record, 1)
     }
 
-    /// The next record, in its frame already.
-    pub(super) fn push_frame(&mut self, partition: u32, frame: &[u8]) -> io::Result<()> {
-        self.make_room(partition, frame.len())?;
-        self.block.extend_from_slice(frame);
-        Ok(())
+    /// The next record, so many times.
+    pub(super) fn push_times(&mut self, partition: u32, record: Record<'_>, times: u64) -> io::Result<()> {
+        let same = |last: &Last, block: &[u8]| last.frame.record(block) == record;
+        self.push_with(partition, times, frame::size(record), same, |block| frame::put(record, block))
+    }
+
+    /// The next record, so many times, in its frame already.
+    pub(super) fn push_frame(&mut self, partition: u32, frame: &[u8], times: u64) -> io::Result<()> {
+        let same = |last: &Last, block: &[u8]| block[last.at..last.frame.end] == *frame;
+        self.push_with(partition, times, frame.len(), same, |block| {
+            block.extend_from_slice(frame);
+            Ok(())
+        })
     }
 
     /// Writes what is left, and the index.
@@ -182,17 +201,49 @@ impl SegmentWriter {
         Ok(index)
     }
 
-    /// Goes to `partition`, and to a new block if the open one has no room for `len` bytes. A record larger than a
-    /// block so gets one of its own.
-    fn make_room(&mut self, partition: u32, len: usize) -> io::Result<()> {
+    /// Adds a record, whose frame has `len` bytes and is put by `put`, unless it is the `same` as the last one.
+    fn push_with(
+        &mut self,
+        partition: u32,
+        mut times: u64,
+        len: usize,
+        same: impl Fn(&Last, &[u8]) -> bool,
+        put: impl Fn(&mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<()> {
         if partition as usize != self.done.len() || partition >= self.partitions {
             self.go_to(partition)?;
         }
+        self.entry.records += times;
+        if let Some(last) = &mut self.last
+            && same(last, &self.block)
+        {
+            times -= last.repeat(times);
+        }
+        while times > 0 {
+            self.make_room(len)?;
+            let at = self.block.len();
+            put(&mut self.block)?;
+            let frame = Frame::parse(&self.block, at).unwrap_or_default();
+            let last = self.last.insert(Last { at, frame, repeats: 0 });
+            times -= 1 + last.repeat(times - 1);
+        }
+        Ok(())
+    }
+
+    /// Goes to a new block if the open one has no room for `len` bytes. A record larger than a block so gets one of its
+    /// own.
+    fn make_room(&mut self, len: usize) -> io::Result<()> {
+        self.end_repeats();
         if self.block.len() + len > BLOCK_BYTES {
             self.end_block()?;
         }
-        self.entry.records += 1;
         Ok(())
+    }
+
+    fn end_repeats(&mut self) {
+        if let Some(Last { repeats: repeats @ 1.., .. }) = self.last.take() {
+            frame::put_repeats(repeats, &mut self.block);
+        }
     }
 
     fn go_to(&mut self, partition: u32) -> io::Result<()> {
@@ -217,6 +268,7 @@ impl SegmentWriter {
     }
 
     fn end_block(&mut self) -> io::Result<()> {
+        self.end_repeats();
         if self.block.is_empty() {
             return Ok(());
         }
@@ -228,5 +280,14 @@ impl SegmentWriter {
         self.block.clear();
         self.block.shrink_to(BLOCK_BYTES); // what one huge record needed
         Ok(())
+    }
+}
+
+impl Last {
+    /// Counts it as many times more as can be counted here, and gives that number.
+    fn repeat(&mut self, times: u64) -> u64 {
+        let more = times.min(u64::from(u32::MAX - self.repeats));
+        self.repeats += more as u32; // no more than is missing to its largest value
+        more
     }
 }

@@ -1,7 +1,7 @@
 //! Sorts what a map attempt puts out, within a budget of memory, into one segment.
 //!
 //! Records gather in memory; whenever the budget is full they are sorted, combined, and written as a run. In the end the
-//! runs are merged, at most 64 at once. A lone run is the segment as it is.
+//! runs are merged, as many at once as the budget allows. A lone run is the segment as it is.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,10 @@ use super::batch::Batch;
 use super::combine::Collector;
 pub use super::combine::Combiner;
 use super::partition::{Partitioner, Router};
-use super::passes::reduce_count;
+use super::passes::{fan_in, reduce_count};
 use super::record::{KeyRule, Record};
 use super::run::{MergedRuns, Run, RunFolder};
 use super::segment::{Compression, SegmentIndex};
-
-/// How many runs are merged at once: some 20 MB of blocks, and file handles far from any limit.
-const FAN_IN: usize = 64;
 
 /// The part of the budget, one in so many, that is set aside for what a combiner puts out in another order.
 const COMBINED_SHARE: usize = 8;
@@ -35,6 +32,8 @@ pub struct SortConfig {
     pub compression: Compression,
     /// What folds sorted records.
     pub combiner: Option<Box<dyn Combiner>>,
+    /// How many processors have nothing else to do at the moment, and may help to sort.
+    pub idle: Box<dyn Fn() -> usize + Send>,
 }
 
 /// What was sorted.
@@ -78,21 +77,32 @@ impl Sorter {
         }
     }
 
-    /// Whether there is room for the record. Where there is none, taking it takes long.
-    pub fn takes(&self, record: Record<'_>) -> bool {
-        self.batch.takes(record)
-    }
-
-    /// Takes a record.
+    /// Takes a record if there is room for it, and says whether there was.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] for a line of 4 GiB or more; those of the file system and the combiner. The
-    /// sorter is of no use after one.
-    pub fn push(&mut self, record: Record<'_>) -> io::Result<()> {
-        if !self.takes(record) {
-            self.spill()?;
-            self.spills += 1;
+    /// [`io::ErrorKind::InvalidInput`] for a line of 4 GiB or more. The sorter is of no use after one.
+    pub fn push_if_room(&mut self, record: Record<'_>) -> io::Result<bool> {
+        if !self.batch.count_repeat(record) {
+            if !self.batch.takes(record) {
+                return Ok(false);
+            }
+            self.batch.push(self.router.partition(record.key()), record)?;
         }
+        self.records_in += 1;
+        Ok(true)
+    }
+
+    /// Takes a record. Where there is no room, room is made, which takes long.
+    ///
+    /// # Errors
+    /// Those of [`push_if_room`](Sorter::push_if_room), the file system and the combiner. The sorter is of no use after
+    /// one.
+    pub fn push(&mut self, record: Record<'_>) -> io::Result<()> {
+        if self.push_if_room(record)? {
+            return Ok(());
+        }
+        self.spill()?;
+        self.spills += 1;
         self.records_in += 1;
         self.batch.push(self.router.partition(record.key()), record)
     }
@@ -113,12 +123,13 @@ impl Sorter {
     }
 
     fn spill(&mut self) -> io::Result<()> {
+        let threads = 1 + (self.config.idle)();
         let runs = match &mut self.config.combiner {
-            None => vec![self.folder.write_batch(&mut self.batch)?],
+            None => vec![self.folder.write_batch(&mut self.batch, threads)?],
             Some(combiner) => {
                 let memory = self.config.memory / COMBINED_SHARE;
                 let collector = Collector::new(&self.config.key, &self.router, &mut self.folder, memory);
-                let runs = collector.combine(&mut self.batch.sorted(), combiner.as_mut())?;
+                let runs = collector.combine(&mut self.batch.sorted(threads), combiner.as_mut())?;
                 self.batch.clear();
                 runs
             }
@@ -146,7 +157,7 @@ impl Sorter {
     }
 
     fn few_runs(&mut self, runs: Vec<Run>) -> io::Result<Vec<Run>> {
-        reduce_count(runs, FAN_IN, |group| self.folder.join(group))
+        reduce_count(runs, fan_in(self.config.memory), |group| self.folder.join(group))
     }
 }
 
@@ -230,6 +241,7 @@ mod tests {
             scratch: scratch.to_owned(),
             compression: Compression::Lz4,
             combiner: combiner.map(|combiner| Box::new(combiner) as Box<dyn Combiner>),
+            idle: Box::new(|| 0),
         }
     }
 
@@ -284,7 +296,9 @@ mod tests {
             let (sorted, summary) = sort(&lines, &partitioner, budget, None);
             prop_assert_eq!(sorted, naive(&lines, &partitioner));
             prop_assert_eq!((summary.records_in, summary.records_out), (lines.len() as u64, lines.len() as u64));
-            prop_assert!(budget > 0 || summary.spills == lines.len().saturating_sub(1) as u64);
+            // One that is the same as the one before it needs no room.
+            let changes = lines.windows(2).filter(|two| two[0] != two[1]).count() as u64;
+            prop_assert!(budget > 0 || summary.spills == changes);
         }
 
         #[test]
@@ -301,6 +315,24 @@ mod tests {
             let (as_command, _) = sort(&lines, &partitioner, budget, Some(Count::AsCommand));
             prop_assert_eq!(&as_command, &naive(&as_command.concat(), &partitioner));
             prop_assert_eq!(totals(&as_command), expected);
+        }
+
+        #[test]
+        fn records_that_repeat_come_as_often_and_in_their_order(
+            pool in lines(6), picks in prop::collection::vec((any::<prop::sample::Index>(), 1usize..4), 0..40),
+            partitioner in partitioners(),
+        ) {
+            let pick = |index: prop::sample::Index| (!pool.is_empty()).then(|| index.get(&pool).clone());
+            let lines: Lines =
+                picks.into_iter().flat_map(|(index, times)| pick(index).into_iter().cycle().take(times)).collect();
+            let expected = naive(&lines, &partitioner);
+            let hashes = [0, 200, 4000, 1 << 20].map(|budget| {
+                let (sorted, summary) = sort(&lines, &partitioner, budget, None);
+                assert_eq!(&sorted, &expected);
+                assert_eq!((summary.records_in, summary.records_out), (lines.len() as u64, lines.len() as u64));
+                summary.index.hash()
+            });
+            prop_assert_eq!(hashes, [hashes[0]; 4]);
         }
 
         #[test]
@@ -335,6 +367,26 @@ mod tests {
         for memory in BUDGETS {
             assert_eq!(sort(&lines, &partitioner, memory, None).0, naive(&lines, &partitioner));
         }
+    }
+
+    #[test]
+    fn helpers_change_nothing() {
+        let key = |i: u32| format!("{:04}/{}", i.wrapping_mul(2_654_435_761) % 50, i.wrapping_mul(40_503) % 9000);
+        let lines: Lines = (0..100_000).map(|i| (format!("{}\t{i}", key(i)).into_bytes(), key(i).len())).collect();
+        let partitioner = Partitioner::Hash(2);
+        let folder = tempfile::tempdir().expect("a folder");
+        let hash = |idle: usize| {
+            let config = config(&partitioner, 64 << 20, None, folder.path());
+            let mut sorter =
+                Sorter::new(SortConfig { idle: Box::new(move || idle), ..config }, folder.path().join("segment"));
+            lines.iter().for_each(|(line, key_len)| sorter.push(Record { line, key_len: *key_len }).expect("no error"));
+            let summary = sorter.finish().expect("no error");
+            assert_eq!((summary.records_out, summary.spills), (100_000, 0));
+            summary.index.hash()
+        };
+        let alone = hash(0);
+        assert_eq!([1, 2, 7].map(hash), [alone; 3]);
+        assert_eq!(sort(&lines, &partitioner, 1 << 20, None).1.index.hash(), alone);
     }
 
     #[test]

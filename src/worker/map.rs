@@ -83,6 +83,10 @@ impl Sink {
             scratch: attempt.folder.runs(),
             compression: context.compression(),
             combiner: job.combine.as_ref().and_then(|step| combiner(step, attempt)),
+            idle: Box::new({
+                let slots = Arc::clone(&context.slots);
+                move || slots.available_permits()
+            }),
         };
         let sorter = Box::new(Sorter::new(config, attempt.folder.segment()));
         Ok(Sink::Segment { sorter, key: job.key.clone(), control: Arc::clone(&attempt.control) })
@@ -92,8 +96,8 @@ impl Sink {
         match self {
             Sink::Segment { sorter, key, control } => {
                 let record = Record::new(line, key);
-                match sorter.takes(record) {
-                    true => sorter.push(record),
+                match sorter.push_if_room(record)? {
+                    true => Ok(()),
                     false => control.while_busy(|| sorter.push(record)),
                 }
             }

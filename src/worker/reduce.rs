@@ -11,12 +11,15 @@ use super::fetch::Fetched;
 use super::part::PartWriter;
 use crate::facts::{Cause, Work};
 use crate::job::Step;
-use crate::shuffle::passes::merge_in_passes;
+use crate::shuffle::passes::{fan_in, merge_in_passes};
 use crate::shuffle::reader::PartitionReader;
 use crate::shuffle::record::{Record, RecordStream};
 
-/// How many sources are merged at once: each has a block of memory and a descriptor.
-const FAN_IN: usize = 128;
+/// Lines for a program are gathered to so many bytes: a quarter of what its pipe holds.
+const LINES_BYTES: usize = 256 << 10;
+
+/// Progress is counted when so many bytes came together.
+const COUNTED_BYTES: u64 = 64 << 10;
 
 /// Runs it over what was fetched.
 ///
@@ -27,13 +30,10 @@ pub fn run(attempt: &Arc<Attempt>, fetched: Fetched) -> io::Result<Work> {
     let mut part = PartWriter::create(&context.part(attempt.id), context.durability())?;
     let sources = fetched.sources.iter().map(|(_, source)| source.clone()).collect();
     let runs = attempt.folder.runs();
-    let merge = || merge_in_passes(sources, FAN_IN, &runs, context.compression());
+    let merge = || merge_in_passes(sources, fan_in(context.memory), &runs, context.compression());
     let merged = attempt.control.while_busy(merge);
     let reduced = merged.and_then(|merged| {
-        let mut sorted = Watched {
-            inner: merged,
-            control: &attempt.control,
-        };
+        let mut sorted = Watched { inner: merged, control: &attempt.control, uncounted: 0 };
         // A program is not run for a partition without records, so that it writes nothing where there is nothing.
         match &context.job().reduce {
             _ if fetched.records == 0 => Ok(()),
@@ -44,9 +44,7 @@ pub fn run(attempt: &Arc<Attempt>, fetched: Fetched) -> io::Result<Work> {
             }
             Step::Command(command) => {
                 let feed = |stdin: &mut dyn Write| write_records(&mut sorted, stdin);
-                attempt
-                    .commands()
-                    .through("reduce", command, feed, |line| part.push(line))
+                attempt.commands().through("reduce", command, feed, |line| part.push(line))
             }
         }
     });
@@ -69,11 +67,21 @@ pub fn run(attempt: &Arc<Attempt>, fetched: Fetched) -> io::Result<Work> {
 /// # Errors
 /// Those of both sides.
 pub fn write_records(sorted: &mut dyn RecordStream, output: &mut dyn Write) -> io::Result<()> {
-    while let Some(record) = sorted.next_record()? {
-        output.write_all(record.line)?;
-        output.write_all(b"\n")?;
+    let mut lines = Vec::with_capacity(2 * LINES_BYTES);
+    while sorted.advance()? {
+        let times = 1 + sorted.take_repeats();
+        let line = sorted.record().line;
+        for _ in 0..times {
+            lines.extend_from_slice(line);
+            lines.push(b'\n');
+            if lines.len() >= LINES_BYTES {
+                output.write_all(&lines)?;
+                lines.clear();
+                lines.shrink_to(2 * LINES_BYTES); // what one huge line needed
+            }
+        }
     }
-    Ok(())
+    output.write_all(&lines)
 }
 
 /// Where the merge met a corrupt segment: reads all sources once more, each by itself, to tell whose it is.
@@ -87,10 +95,7 @@ fn find_culprit(error: io::Error, fetched: &Fetched) -> io::Error {
             Ok(())
         });
         if let Err(error) = read {
-            return carry(Cause::Fetch {
-                source: *map,
-                text: error.to_string(),
-            });
+            return carry(Cause::Fetch { source: *map, text: error.to_string() });
         }
     }
     error
@@ -100,18 +105,29 @@ fn find_culprit(error: io::Error, fetched: &Fetched) -> io::Error {
 struct Watched<'a, S> {
     inner: S,
     control: &'a Control,
+    /// Bytes that are not counted yet. Counting each record would cost more than most records do.
+    uncounted: u64,
 }
 
 impl<S: RecordStream> RecordStream for Watched<'_, S> {
     fn advance(&mut self) -> io::Result<bool> {
         let more = self.inner.advance()?;
         if more {
-            self.control.count(self.inner.record().line.len() as u64 + 1)?;
+            self.uncounted += self.inner.record().line.len() as u64 + 1;
+        }
+        if !more || self.uncounted >= COUNTED_BYTES {
+            self.control.count(std::mem::take(&mut self.uncounted))?;
         }
         Ok(more)
     }
 
     fn record(&self) -> Record<'_> {
         self.inner.record()
+    }
+
+    fn take_repeats(&mut self) -> u64 {
+        let repeats = self.inner.take_repeats();
+        self.uncounted += repeats * (self.inner.record().line.len() as u64 + 1);
+        repeats
     }
 }

@@ -1,7 +1,7 @@
 //! Records through a user's command: one thread feeds it, one keeps its stderr, and the caller's drains it.
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ChildStdin;
 
@@ -25,7 +25,7 @@ pub struct Commands<'a> {
 }
 
 impl Commands<'_> {
-    /// Runs `command`: `feed` writes its input, `drain` takes each line that it prints. A command that closes its stdin
+    /// Runs `command`: `feed` writes its input in large pieces, `drain` takes each line that it prints. A command that closes its stdin
     /// early just gets no more.
     ///
     /// # Errors
@@ -67,13 +67,10 @@ impl Commands<'_> {
     }
 }
 
-/// Feeds a command until all is written or it wants no more.
+/// Feeds a command until all is written or it wants no more. Nothing is buffered here: who feeds writes much at once.
 fn feed_until_closed(stdin: ChildStdin, feed: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut pipe = Pipe { stdin, closed: false };
-    let mut buffer = BufWriter::with_capacity(128 << 10, &mut pipe);
-    let fed = feed(&mut buffer).and_then(|()| buffer.flush());
-    // What is still in the buffer after an error must not be written.
-    let (_pipe, _rest) = buffer.into_parts();
+    let fed = feed(&mut pipe);
     if pipe.closed { Ok(()) } else { fed }
 }
 

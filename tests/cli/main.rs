@@ -8,5 +8,6 @@ mod bytes;
 mod commands;
 mod control;
 mod ends;
+mod limits;
 mod refusals;
 mod shown;

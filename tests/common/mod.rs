@@ -112,8 +112,15 @@ impl Desk {
         wait_until("no scratch is left", || files_below(&self.root.path().join("scratch")).is_empty());
     }
 
-    /// The processes that were started from here: they know this desk's home.
+    /// The processes that were started from here.
     pub fn processes(&self) -> Vec<String> {
+        let words = |folder: &PathBuf| fs_err::read(folder.join("cmdline")).unwrap_or_default();
+        let words = self.process_folders().iter().map(words).collect::<Vec<_>>();
+        words.iter().map(|words| String::from_utf8_lossy(words).replace('\0', " ")).collect()
+    }
+
+    /// Their folders in /proc: they know this desk's home.
+    pub fn process_folders(&self) -> Vec<PathBuf> {
         let root = self.root.path().as_os_str().as_bytes();
         let processes = fs_err::read_dir("/proc").expect("/proc").flatten();
         let ours = processes.filter(|process| {
@@ -121,9 +128,7 @@ impl Desk {
             let environment = fs_err::read(process.path().join("environ")).unwrap_or_default();
             environment.windows(root.len()).any(|window| window == root)
         });
-        ours.map(|process| fs_err::read(process.path().join("cmdline")).unwrap_or_default())
-            .map(|words| String::from_utf8_lossy(&words).replace('\0', " "))
-            .collect()
+        ours.map(|process| process.path()).collect()
     }
 
     /// The one job that was run here.
