@@ -9,9 +9,11 @@ use std::io;
 
 use super::entry::{self, CHUNKS_MAX, Entry, frame_of};
 use super::frame::{self, Frame};
+use super::image::Image;
 use super::order::prefix;
 use super::record::{Record, RecordStream};
-use super::run::PartitionedStream;
+use super::run::{PartitionedStream, Run};
+use super::segment::SegmentWriter;
 
 /// A chunk of lines, where the budget is not small. Large enough that there are few, small enough that the last one,
 /// part empty, wastes little.
@@ -24,8 +26,8 @@ const ENTRY_BYTES: usize = size_of::<Entry>() * 3 / 2;
 const TOUCHED_AHEAD: usize = 16;
 
 /// Keys of which the last record is looked for: their number is a compromise between how many repeats are found and how
-/// much of the processor's cache (a quarter of 1 MiB) is taken from all else.
-const RECENT_MAX: usize = 1 << 15;
+/// much of a core's cache (of some 512 KiB) is taken from all else.
+const RECENT_MAX: usize = 1 << 14;
 
 /// Of so many records one at least must be a repeat, or it is not worth looking for them.
 const REPEATED_SHARE_MIN: usize = 16;
@@ -51,13 +53,14 @@ pub(super) struct Batch {
     repeated: usize,
 }
 
-/// A record that came not long ago.
+/// A record that came not long ago, in 24 bytes: nothing else is touched for most of those that repeat it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Recent {
-    /// Some bits of its key's hash.
-    tag: u32,
+    image: Image,
     /// Its entry's place and one more; 0 for none.
     entry: u32,
+    /// How often it came once more since it is here.
+    repeats: u32,
 }
 
 impl Batch {
@@ -91,31 +94,41 @@ impl Batch {
 
     /// Counts a record that is the same as the last one of its key, if that is still known.
     pub fn count_repeat(&mut self, record: Record<'_>) -> bool {
-        let (prefix, place, tag) = self.recent_of(record.key());
-        let Some(recent) = self.recent.get(place).filter(|recent| recent.tag == tag) else { return false };
-        let Some(entry) = self.entries.get_mut((recent.entry as usize).wrapping_sub(1)) else { return false };
-        if entry.prefix != prefix || entry.repeats == u32::MAX {
+        let (place, image) = (self.place_of_recent(record.key()), Image::of(record));
+        let Some(recent) = self.recent.get_mut(place) else { return false };
+        if recent.image != image || recent.entry == 0 || recent.repeats == u32::MAX {
             return false;
         }
-        let chunk = &self.chunks[entry.chunk()];
-        let same = frame_of(entry, chunk).record(chunk) == record;
-        entry.repeats += u32::from(same);
-        self.repeated += usize::from(same);
-        same
+        if !image.is_whole() {
+            let entry = &self.entries[recent.entry as usize - 1];
+            let chunk = &self.chunks[entry.chunk()];
+            if frame_of(entry, chunk).record(chunk) != record {
+                return false;
+            }
+        }
+        recent.repeats += 1;
+        self.repeated += 1;
+        true
     }
 
-    /// The beginning of a key, its place among the recent ones, and its tag there. Where hardly anything repeats, there
-    /// is no such place.
-    fn recent_of(&self, key: &[u8]) -> (u64, usize, u32) {
-        let prefix = prefix(key, 0);
+    /// The place of a key among the recent ones, which is none where hardly anything repeats.
+    fn place_of_recent(&self, key: &[u8]) -> usize {
         if self.repeated * REPEATED_SHARE_MIN + RECENT_MAX < self.entries.len() {
-            return (prefix, usize::MAX, 0);
+            return usize::MAX;
         }
-        let end = key.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let end = key.last_chunk().map_or(key.len() as u64, |bytes| u64::from_le_bytes(*bytes));
         // Digits of pi, which nobody chose.
-        let product = u128::from(prefix ^ 0x243f_6a88_85a3_08d3) * u128::from(end ^ 0x1319_8a2e_0370_7344);
-        let hash = product as u64 ^ (product >> 64) as u64;
-        (prefix, hash as usize & (self.recent.len().wrapping_sub(1)), (hash >> 32) as u32)
+        let product = u128::from(prefix(key, 0) ^ 0x243f_6a88_85a3_08d3) * u128::from(end ^ 0x1319_8a2e_0370_7344);
+        (product as u64 ^ (product >> 64) as u64) as usize & self.recent.len().wrapping_sub(1)
+    }
+
+    /// Knows the last entry as the last one of its key from now on.
+    fn remember(&mut self, record: Record<'_>) {
+        let place = self.place_of_recent(record.key());
+        if let Some(recent) = self.recent.get_mut(place) {
+            note_repeats(recent, &mut self.entries);
+            *recent = Recent { image: Image::of(record), entry: self.entries.len() as u32, repeats: 0 };
+        }
     }
 
     /// Adds a record.
@@ -136,18 +149,27 @@ impl Batch {
         let chunk = &mut self.chunks[index];
         let at = chunk.len() as u32;
         frame::put(record, chunk)?;
-        let (prefix, place, tag) = self.recent_of(record.key());
-        self.entries.push(Entry::new(partition, prefix, record.key_len, index, at));
-        if let Some(recent) = self.recent.get_mut(place) {
-            *recent = Recent { tag, entry: self.entries.len() as u32 };
-        }
+        self.entries.push(Entry::new(partition, prefix(record.key(), 0), record.key_len, index, at));
+        self.remember(record);
         Ok(())
     }
 
     /// The records sorted by partition and key, equal keys in the order of their arrival. So many threads may sort.
     pub fn sorted(&mut self, threads: usize) -> Sorted<'_> {
+        self.recent.iter_mut().for_each(|recent| note_repeats(recent, &mut self.entries));
         entry::sort(&mut self.entries, &self.chunks, threads);
         Sorted { chunks: &self.chunks, entries: &self.entries, next: 0, repeats: 0, frame: Frame::default() }
+    }
+
+    /// Makes a run of all records, which so many threads may sort, and forgets them.
+    pub fn write(&mut self, mut writer: SegmentWriter, threads: usize) -> io::Result<Run> {
+        let mut sorted = self.sorted(threads);
+        while sorted.advance()? {
+            let times = 1 + sorted.take_repeats();
+            writer.push_frame(sorted.partition(), sorted.frame(), times)?;
+        }
+        self.clear();
+        Run::finish(writer)
     }
 
     /// Forgets all records and keeps the memory for others.
@@ -179,6 +201,13 @@ impl Batch {
     }
 }
 
+/// Writes the repeats of a recent record where they are kept.
+fn note_repeats(recent: &mut Recent, entries: &mut [Entry]) {
+    if recent.repeats > 0 {
+        entries[recent.entry as usize - 1].repeats = std::mem::take(&mut recent.repeats);
+    }
+}
+
 /// Where a record goes.
 enum Place {
     /// Into this chunk, which is open.
@@ -200,7 +229,7 @@ pub(super) struct Sorted<'a> {
 
 impl Sorted<'_> {
     /// The frame of the record, which [`RecordStream::record`] is in.
-    pub fn frame(&self) -> &[u8] {
+    fn frame(&self) -> &[u8] {
         let entry = &self.entries[self.next - 1];
         &self.chunks[entry.chunk()][entry.at as usize..self.frame.end]
     }

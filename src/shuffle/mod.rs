@@ -10,11 +10,13 @@
 //! Nothing here knows of hosts, sockets or processes.
 
 mod batch;
+mod beside;
 mod block;
 mod combine;
 mod entry;
 mod frame;
 pub mod group;
+mod image;
 pub mod merge;
 mod order;
 pub mod partition;

@@ -11,14 +11,19 @@ pub(super) const PREFIX_BYTES: usize = 8;
 /// The eight bytes of `key` from `depth` on, as a number that orders as they do; zeros stand in for those that it has
 /// not.
 pub(super) fn prefix(key: &[u8], depth: usize) -> u64 {
-    let rest = key.get(depth..).unwrap_or_default();
-    match rest.first_chunk() {
-        Some(bytes) => u64::from_be_bytes(*bytes),
-        None => {
-            let mut bytes = [0; PREFIX_BYTES];
-            bytes[..rest.len()].copy_from_slice(rest);
-            u64::from_be_bytes(bytes)
-        }
+    padded(key.get(depth..).unwrap_or_default())
+}
+
+/// The first eight bytes as a number that orders as they do, with zeros for those that are missing. Short ones are taken
+/// as two words that overlap: copied one by one, they would have to be waited for.
+pub(super) fn padded(bytes: &[u8]) -> u64 {
+    let word = |bytes: &[u8; 4]| u64::from(u32::from_be_bytes(*bytes));
+    if let Some(bytes) = bytes.first_chunk() {
+        return u64::from_be_bytes(*bytes);
+    }
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => word(first) << 32 | word(last) << (8 * (PREFIX_BYTES - bytes.len())),
+        (_, _) => bytes.iter().rev().fold(0, |number, byte| number >> 8 | u64::from(*byte) << 56),
     }
 }
 

@@ -65,14 +65,7 @@ impl RunFolder {
 
     /// Makes a run of all records of a batch, which so many threads may sort, and clears it.
     pub fn write_batch(&mut self, batch: &mut Batch, threads: usize) -> io::Result<Run> {
-        let mut writer = self.create()?;
-        let mut sorted = batch.sorted(threads);
-        while sorted.advance()? {
-            let times = 1 + sorted.take_repeats();
-            writer.push_frame(sorted.partition(), sorted.frame(), times)?;
-        }
-        batch.clear();
-        Run::finish(writer)
+        batch.write(self.create()?, threads)
     }
 
     /// Merges runs into one and removes them.
