@@ -43,14 +43,15 @@ pub fn over_ssh(data: &Data) -> anyhow::Result<Option<Contest>> {
     let files = data.text("text", FILES, BYTES)?;
     let (config, names) = (hosts.ssh_config(), hosts.names());
     let slots: Vec<String> = names.iter().map(|name| format!("1/{name}")).collect();
+    let file_names: Vec<PathBuf> = files.iter().filter_map(|file| file.file_name()).map(PathBuf::from).collect();
+    // Relative names: the hosts' user may not make any folder that is here.
     let line = format!(
-        "parallel --ssh 'ssh -F {config}' -S {} --transferfile {{}} --return {{}}.counted --cleanup \
-         {} ::: {} && cat {}/*.counted | {ADD}; rm -f {}/*.counted",
+        "cd {} && parallel --ssh 'ssh -F {config}' -S {} --transferfile {{}} --return {{}}.counted --cleanup \
+         {} ::: {} && cat *.counted | {ADD}; rm -f *.counted",
+        data.path("text").display(),
         slots.join(","),
         quoted(&format!("{COUNT} > {{}}.counted"))?,
-        listed(&files),
-        data.path("text").display(),
-        data.path("text").display(),
+        listed(&file_names),
     );
     let workers = hosts.workers_file()?;
     let ours = ours(data, &["--ssh-config", &config, "--workers", &workers]);
