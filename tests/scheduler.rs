@@ -385,3 +385,24 @@ fn an_interrupt_and_a_cancel_end_everything() {
     );
     check("job 1 0", "broken -> end failed; conclude failed");
 }
+
+#[test]
+fn an_order_that_was_lost_with_a_connection_is_given_again() {
+    check(
+        "job 2 1",
+        "join a 1; join b 1; complete -> start map-0.0 w0; start map-1.0 w1
+         suspect w1                   -> suspect w1
+         holds w1; back w1            -> drop map-1.0 never arrived; kill map-1.0 w1; back w1; start map-1.1 w1",
+    );
+}
+
+#[test]
+fn what_a_worker_should_not_have_any_more_is_ended() {
+    check(
+        "job 2 1",
+        "join a 1; join b 1; complete       -> start map-0.0 w0; start map-1.0 w1
+         suspect w1                         -> suspect w1
+         holds w1 map-1.0 map-0.7; back w1  -> kill map-0.7 w1; back w1
+         holds w7 map-1.0                   -> stale",
+    );
+}

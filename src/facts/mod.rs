@@ -15,10 +15,10 @@ pub use failure::{Blame, Cause, Failure};
 
 use crate::clock::Moment;
 use crate::error::Kind;
-use crate::ids::{AttemptId, JobId, Stage, WorkerId};
+use crate::ids::{AttemptId, Epoch, JobId, Stage, WorkerId};
 
 /// The version of the stored form.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// A fact and when it happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,15 @@ pub struct Stamped {
 pub enum Fact {
     /// The job was planned; nothing ran yet.
     JobPlanned(Plan),
+    /// Another driver goes on with the job.
+    JobResumed {
+        /// The epoch under which it starts attempts.
+        epoch: Epoch,
+        /// Who it is, for people.
+        driver: String,
+        /// Calendar time, milliseconds since 1970.
+        wall_ms: u64,
+    },
     /// A worker can take tasks.
     WorkerJoined {
         /// Which.
@@ -287,6 +296,8 @@ pub enum DropReason {
     Beaten,
     /// It had not begun, and another worker was free.
     Moved,
+    /// It was sent over a connection that broke, and its worker does not know it.
+    NeverArrived,
     /// Its worker was lost.
     WorkerLost,
     /// What it read is no longer valid.

@@ -82,6 +82,10 @@ impl Board {
             | Fact::AttemptDropped { attempt, .. } => {
                 self.running.remove(attempt);
             }
+            // Times of the driver before mean nothing on the clock of this one.
+            Fact::JobResumed { .. } => {
+                self.running.values_mut().for_each(|running| running.since = stamped.at);
+            }
             Fact::JobPlanned(_)
             | Fact::WorkerJoined { .. }
             | Fact::WorkerRefused { .. }

@@ -76,6 +76,9 @@ fn fields(fact: &Fact, board: &Board) -> (&'static str, Value) {
     let run = |attempt: &AttemptId, worker: &WorkerId| joined([named(attempt), on(worker)]);
     match fact {
         Fact::JobPlanned(plan) => ("job_planned", plan_fields(plan)),
+        Fact::JobResumed { epoch, driver, wall_ms } => {
+            ("job_resumed", json!({"epoch": epoch.0, "driver": driver, "resumed_ms": wall_ms}))
+        }
         Fact::WorkerJoined { worker, slots, .. } => ("worker_joined", joined([on(worker), json!({"slots": slots})])),
         Fact::WorkerRefused { host, reason } => ("worker_refused", json!({"host": host, "reason": reason})),
         Fact::WorkerSuspect { worker } => ("worker_suspect", on(worker)),

@@ -93,6 +93,11 @@ impl Progress {
         }
     }
 
+    /// Takes in a fact of an earlier driver, of which nothing is said again.
+    pub fn replay(&mut self, stamped: &Stamped) {
+        self.board.observe(stamped);
+    }
+
     /// How far a running attempt is: bytes read, of so many, or 0 where that is unknown. It is shown, not kept.
     pub fn sample(&mut self, attempt: AttemptId, bytes_done: u64, bytes_total: u64) {
         self.board.sample(attempt, bytes_done, bytes_total);

@@ -48,6 +48,7 @@ impl Tone {
             | Fact::StageStarted { .. }
             | Fact::StageFinished { .. }
             | Fact::JobPlanned(_)
+            | Fact::JobResumed { .. }
             | Fact::AttemptQueued { .. }
             | Fact::AttemptStarted { .. }
             | Fact::AttemptFinished { .. }
@@ -92,6 +93,10 @@ impl Notices {
             Fact::StageStarted { .. } if !self.begun => {
                 self.begun = true;
                 Shards::of(&board.tally).to_string().lines().map(str::to_owned).collect()
+            }
+            Fact::JobResumed { .. } => {
+                self.begun = true;
+                one(resumed_text(board))
             }
             Fact::WorkerJoined { host, slots, .. } if self.begun => {
                 one(format!("{} joins with {}", printable(host), count_of(u64::from(*slots), "slot")))
@@ -234,6 +239,19 @@ fn next_text(next: Next, board: &Board) -> String {
         Next::Covered => "no harm: another attempt of it runs or has won".to_owned(),
         Next::GiveUp => "given up, and the job with it".to_owned(),
     }
+}
+
+/// What is left to do, where another driver goes on.
+fn resumed_text(board: &Board) -> String {
+    let stages: Vec<String> = board
+        .tally
+        .stages()
+        .map(|stage| {
+            let tasks = count_of(board.tally.tasks(stage), stage.name());
+            format!("{} of {tasks}", board.tally.phase(stage).done)
+        })
+        .collect();
+    format!("the job goes on: {} are done", stages.join(" and "))
 }
 
 fn lost_text(worker: WorkerId, reason: &str, board: &Board) -> String {

@@ -64,6 +64,7 @@ fn happened(fact: &Fact, tally: &Tally) -> Option<(AttemptId, String)> {
             let why = match reason {
                 DropReason::Beaten => "another attempt was faster",
                 DropReason::Moved => "it had not begun, and another worker was free",
+                DropReason::NeverArrived => "its order was lost with a connection",
                 DropReason::WorkerLost => "its worker was lost",
                 DropReason::InputGone => "what it read is no longer valid",
                 DropReason::JobEnds => "the job ends",
@@ -73,6 +74,7 @@ fn happened(fact: &Fact, tally: &Tally) -> Option<(AttemptId, String)> {
         Fact::OutputLost { attempt } => Some((*attempt, "loses its output with its worker".to_owned())),
         Fact::PartCommitted { attempt, .. } => Some((*attempt, "is committed: its output is in place".to_owned())),
         Fact::JobPlanned(_)
+        | Fact::JobResumed { .. }
         | Fact::WorkerJoined { .. }
         | Fact::WorkerRefused { .. }
         | Fact::WorkerSuspect { .. }

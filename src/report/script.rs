@@ -42,6 +42,7 @@ fn fact(verb: &str, rest: &str) -> Fact {
     let tail = |place: usize| words[place..].join(" ");
     match verb {
         "plan" => Fact::JobPlanned(plan(rest)),
+        "resume" => Fact::JobResumed { epoch: Epoch(number(0) as u32), driver: tail(1), wall_ms: 2_000_000 },
         "join" => Fact::WorkerJoined { worker: worker(0), host: words[1].to_owned(), slots: number(2) as u32 },
         "refuse" => Fact::WorkerRefused { host: words[0].to_owned(), reason: tail(1) },
         "suspect" => Fact::WorkerSuspect { worker: worker(0) },
@@ -110,6 +111,7 @@ fn fact(verb: &str, rest: &str) -> Fact {
             reason: match words[2] {
                 "beaten" => DropReason::Beaten,
                 "moved" => DropReason::Moved,
+                "never" => DropReason::NeverArrived,
                 "lost" => DropReason::WorkerLost,
                 "gone" => DropReason::InputGone,
                 _ => DropReason::JobEnds,

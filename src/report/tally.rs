@@ -107,9 +107,13 @@ const STEP_BACK_MAX: Duration = Duration::from_secs(1);
 impl Tally {
     /// Counts one fact.
     pub fn observe(&mut self, stamped: &Stamped) {
+        if matches!(stamped.fact, Fact::JobResumed { .. }) {
+            self.clock.begin_another();
+        }
         let at = self.clock.advance(stamped.at);
         match &stamped.fact {
             Fact::JobPlanned(plan) => self.on_planned(plan),
+            Fact::JobResumed { .. } => self.end = None,
             Fact::WorkerJoined { worker, host, slots } => {
                 let host = super::printable(host).into_owned();
                 self.workers.insert(*worker, Worker { host, slots: *slots, lost: false });
@@ -257,7 +261,7 @@ impl Tally {
         match reason {
             DropReason::Moved => self.events.moved += 1,
             DropReason::Beaten => self.events.beaten += 1,
-            DropReason::WorkerLost | DropReason::InputGone | DropReason::JobEnds => {}
+            DropReason::NeverArrived | DropReason::WorkerLost | DropReason::InputGone | DropReason::JobEnds => {}
         }
     }
 
@@ -320,6 +324,11 @@ impl Sums {
 }
 
 impl Reigns {
+    /// What comes is of another driver, whose clock begins anew.
+    fn begin_another(&mut self) {
+        (self.before, self.last) = (self.total(), Moment(0));
+    }
+
     /// How long drivers have worked until `at`, a moment of the newest one.
     fn advance(&mut self, at: Moment) -> Duration {
         if at < self.last - STEP_BACK_MAX {
@@ -380,6 +389,7 @@ mod tests {
         };
         check("9000 stage map\n 9500 staged map", 9500);
         check("9000 stage map\n 500 plan 1 / 1\n 800 staged map", 9800);
+        check("9000 stage map\n 9100 resume 1 ann\n 9200 staged map", 18_200);
         // A little out of order is the same clock.
         check("9000 stage map\n 8900 staged map\n 9100 stage reduce", 9100);
     }

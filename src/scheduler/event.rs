@@ -30,6 +30,14 @@ pub enum Event {
     WorkerSuspect(WorkerId),
     /// A suspect worker was heard of again.
     WorkerBack(WorkerId),
+    /// After its connection broke, or under a new driver: all that the worker runs or holds. What it does not know is not
+    /// there, and what it should not have is ended.
+    WorkerHolds {
+        /// Which.
+        worker: WorkerId,
+        /// Attempts that wait, run, or have ended well.
+        attempts: Vec<AttemptId>,
+    },
     /// The worker is gone.
     WorkerLost {
         /// Which.

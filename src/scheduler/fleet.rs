@@ -84,6 +84,11 @@ impl Fleet {
         self.get(id).host
     }
 
+    /// The host of that name, if a worker of it ever joined.
+    pub fn host_named(&self, name: &str) -> Option<HostId> {
+        self.names.get(name).copied()
+    }
+
     /// A host.
     pub fn host(&self, id: HostId) -> &Host {
         &self.hosts[id.0 as usize]

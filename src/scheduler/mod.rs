@@ -13,6 +13,7 @@
 //! | `blame` | what failures say about hosts and tasks |
 //! | `decide` | the pass that fills places, moves what waits behind others, and ends the job |
 //! | `pace`, `copies`, `slow` | how fast attempts are; copies of stragglers; hosts that are slow |
+//! | `known`, `resume` | what earlier drivers have made of the job, and the tables filled from it |
 //! | `explain`, `overview` | why a task is not running, and a host gets nothing, in words |
 //! | `check` | whether the tables agree |
 //!
@@ -23,8 +24,7 @@
 //! A task can have several live attempts: the first commit wins, of maps with a segment the first that ends, and the others
 //! are dropped as beaten. Copies of stragglers are looked for by time, see [`Scheduler::deadline`].
 //!
-//! Places kept free for what comes. Resume: the same tables filled from facts before the first event. Load limits and
-//! draining: fewer places in `worker`.
+//! Places kept free for what comes. Load limits and draining: fewer places in `worker`.
 
 mod blame;
 mod check;
@@ -34,9 +34,11 @@ mod event;
 mod explain;
 mod fleet;
 mod host;
+mod known;
 mod overview;
 mod pace;
 mod react;
+mod resume;
 mod rules;
 mod slow;
 mod stage;
@@ -44,6 +46,7 @@ mod task;
 mod worker;
 
 pub use event::{Action, Event};
+pub use known::{Known, KnownOutput, KnownTask, KnownWorker};
 pub use rules::{Config, Rules, StragglerRules};
 
 use crate::clock::Moment;

@@ -95,6 +95,11 @@ fn event_of(text: &str, joined: &mut u32) -> Event {
         "complete" => Event::FleetComplete,
         "suspect" => Event::WorkerSuspect(worker(1)),
         "back" => Event::WorkerBack(worker(1)),
+        // holds WORKER ATTEMPT...
+        "holds" => {
+            let attempts = words[2..].iter().map(|name| attempt_of(name)).collect();
+            Event::WorkerHolds { worker: worker(1), attempts }
+        }
         "lose" => Event::WorkerLost { worker: worker(1), reason },
         "start" => Event::AttemptStarted { attempt: attempt(), worker: worker(2) },
         // progress ATTEMPT WORKER DONE TOTAL SECONDS_WAITED
@@ -167,6 +172,7 @@ fn text_of_fact(fact: &Fact) -> Option<String> {
         Fact::PartCommitted { attempt, .. } => format!("part {attempt}"),
         Fact::JobFinished { end } => format!("end {}", text_of_end(end)),
         Fact::JobPlanned(_)
+        | Fact::JobResumed { .. }
         | Fact::WorkerJoined { .. }
         | Fact::WorkerRefused { .. }
         | Fact::StageStarted { .. }
@@ -187,6 +193,7 @@ fn text_of_reason(reason: DropReason) -> &'static str {
     match reason {
         DropReason::Beaten => "beaten",
         DropReason::Moved => "moved",
+        DropReason::NeverArrived => "never arrived",
         DropReason::WorkerLost => "worker lost",
         DropReason::InputGone => "input gone",
         DropReason::JobEnds => "job ends",

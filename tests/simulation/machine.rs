@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use runner::facts::Failure;
 use runner::ids::{AttemptId, Stage, WorkerId};
 
 use crate::plan::HostPlan;
@@ -11,7 +12,7 @@ use crate::plan::HostPlan;
 pub type Reads = Rc<Vec<u64>>;
 
 /// One worker process on one host.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Machine {
     pub id: WorkerId,
     pub name: String,
@@ -25,6 +26,8 @@ pub struct Machine {
     pub reports_at: Option<u64>,
     /// What attempts have written: a hash, and what it was made from.
     pub outputs: BTreeMap<AttemptId, (u64, Reads)>,
+    /// How attempts have failed: told again to whoever may not have heard it.
+    pub failures: BTreeMap<AttemptId, Failure>,
 }
 
 /// Whether a machine can be talked to.
@@ -33,6 +36,8 @@ pub enum Power {
     On,
     /// It works, but its link is broken: it will be given up.
     Cut,
+    /// It works, and its broken link will be mended.
+    Apart,
     Off,
 }
 
@@ -80,8 +85,8 @@ pub struct Waiting {
 
 impl Machine {
     pub fn new(id: WorkerId, name: String, plan: HostPlan) -> Self {
-        let (waiting, running, outputs) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Machine { id, name, plan, state: Power::On, waiting, running, reports_at: None, outputs }
+        let (waiting, running, outputs, failures) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Machine { id, name, plan, state: Power::On, waiting, running, reports_at: None, outputs, failures }
     }
 
     /// Gives a free slot to the first attempt whose input is there, maps before reduces; its course is to be set.
@@ -98,10 +103,17 @@ impl Machine {
         Some(attempt)
     }
 
+    /// All that it runs and holds.
+    pub fn holds(&self) -> Vec<AttemptId> {
+        let waiting = self.waiting.iter().map(|waiting| &waiting.attempt);
+        waiting.chain(self.running.keys()).chain(self.outputs.keys()).copied().collect()
+    }
+
     /// Forgets an attempt, however far it is.
     pub fn forget(&mut self, attempt: AttemptId) {
         self.waiting.retain(|waiting| waiting.attempt != attempt);
         self.running.remove(&attempt);
         self.outputs.remove(&attempt);
+        self.failures.remove(&attempt);
     }
 }

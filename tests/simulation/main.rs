@@ -4,6 +4,7 @@
 //! seeds than the usual: `SEEDS=100000 cargo test --release --test simulation`. A seed that found a fault becomes a named
 //! scenario in `tests/scheduler.rs`.
 
+mod cuts;
 mod machine;
 mod model;
 mod plan;
@@ -52,7 +53,7 @@ fn small_fleets_end_well_or_say_why() {
 }
 
 /// What some run of the usual seeds must meet, or the simulation tests less than it says.
-const FACTS: [&str; 26] = [
+const FACTS: [&str; 27] = [
     "joined",
     "refused",
     "suspect",
@@ -73,6 +74,7 @@ const FACTS: [&str; 26] = [
     "given up",
     "beaten",
     "moved",
+    "never arrived",
     "gone with its worker",
     "input gone",
     "ended with the job",

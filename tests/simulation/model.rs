@@ -47,6 +47,14 @@ enum Check {
     No,
 }
 
+/// What the driver knows of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    Unheard,
+    Present,
+    Lost,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     Queued,
@@ -127,7 +135,7 @@ impl Model {
     fn see_fact(&mut self, fact: &Fact) {
         self.seen.insert(name(fact));
         match fact {
-            Fact::JobPlanned(_) => panic!("the plan is the driver's fact"),
+            Fact::JobPlanned(_) | Fact::JobResumed { .. } => panic!("that is the driver's fact"),
             Fact::WorkerJoined { worker, host, slots } => {
                 let (silent, barred, lost, slots) = (false, false, false, *slots);
                 let host = host["node".len()..].parse().expect("hosts are numbered");
@@ -167,6 +175,25 @@ impl Model {
                 assert!(!self.beaten.contains(attempt), "{attempt} was beaten and is committed");
             }
             Fact::JobFinished { end } => self.end = Some(end.clone()),
+        }
+    }
+
+    /// The driver has died, and another one goes on with the facts that were seen: it has heard of no worker yet, holds
+    /// nothing against a host, and publishes anew.
+    pub fn resume(&mut self) {
+        self.expected = None;
+        self.workers.values_mut().for_each(|seen| (seen.silent, seen.barred, seen.share) = (true, false, 100));
+        let attempts = &self.attempts;
+        self.copies.retain(|copy| attempts.contains_key(copy));
+        self.published.retain(|_, (attempt, _)| attempts[attempt].1 == Status::Finished);
+    }
+
+    /// Whether a worker joined and was not given up.
+    pub fn knows(&self, worker: WorkerId) -> Knowledge {
+        match self.workers.get(&worker) {
+            None => Knowledge::Unheard,
+            Some(seen) if seen.lost => Knowledge::Lost,
+            Some(_) => Knowledge::Present,
         }
     }
 
@@ -290,7 +317,7 @@ impl Model {
             }
             DropReason::Moved => assert_eq!(was, Status::Queued, "{attempt} is moved while it runs"),
             DropReason::Beaten => _ = self.beaten.insert(attempt),
-            DropReason::InputGone | DropReason::JobEnds => {}
+            DropReason::NeverArrived | DropReason::InputGone | DropReason::JobEnds => {}
         }
         if reason != DropReason::WorkerLost {
             self.expected = Some(Action::Kill { attempt, worker });
@@ -389,7 +416,7 @@ fn live_count(seen: &mut Seen, stage: Stage) -> &mut u32 {
 
 fn name(fact: &Fact) -> &'static str {
     match fact {
-        Fact::JobPlanned(_) => "planned",
+        Fact::JobPlanned(_) | Fact::JobResumed { .. } => "not the scheduler's",
         Fact::WorkerJoined { .. } => "joined",
         Fact::WorkerRefused { .. } => "refused",
         Fact::WorkerSuspect { .. } => "suspect",
@@ -410,6 +437,7 @@ fn name(fact: &Fact) -> &'static str {
         Fact::AttemptFailed { next: Next::Covered, .. } => "covered",
         Fact::AttemptDropped { reason: DropReason::Beaten, .. } => "beaten",
         Fact::AttemptDropped { reason: DropReason::Moved, .. } => "moved",
+        Fact::AttemptDropped { reason: DropReason::NeverArrived, .. } => "never arrived",
         Fact::AttemptDropped { reason: DropReason::WorkerLost, .. } => "gone with its worker",
         Fact::AttemptDropped { reason: DropReason::InputGone, .. } => "input gone",
         Fact::AttemptDropped { reason: DropReason::JobEnds, .. } => "ended with the job",

@@ -16,6 +16,12 @@ pub struct Plan {
     pub quiet_at: u64,
     /// Faults that strike whole workers: how many, at random moments before the quiet.
     pub strikes: u64,
+    /// Times that a link breaks and is mended before the worker is given up.
+    pub breaks: u64,
+    /// Times that the driver dies and another one goes on.
+    pub crashes: u64,
+    /// The driver dies when so many facts are durable.
+    pub dies_after: Option<usize>,
     /// Messages in a thousand that come twice.
     pub doubled: u64,
     /// Messages in a thousand that are lost, and their link with them.
@@ -101,6 +107,9 @@ impl Plan {
             hosts: (0..random.between(1, 7)).map(|_| HostPlan::random(random)).collect(),
             quiet_at,
             strikes: some(random, 600, 6),
+            breaks: some(random, 300, 4),
+            crashes: some(random, 400, 3),
+            dies_after: None,
             doubled: some(random, 500, 300),
             cut: some(random, 200, 20),
             flaky: some(random, 300, 150),
@@ -134,6 +143,9 @@ impl Plan {
             hosts: (0..hosts).map(host).collect(),
             quiet_at: 2_000_000,
             strikes: hosts / 100,
+            breaks: hosts / 100,
+            crashes: 0,
+            dies_after: None,
             doubled: 10,
             cut: 0,
             flaky: 5,
@@ -164,6 +176,7 @@ impl Plan {
             hosts: vec![host; 4],
             quiet_at: 1,
             strikes: 0,
+            breaks: 0,
             doubled: 0,
             flaky: 0,
             commit_failures: 0,

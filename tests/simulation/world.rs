@@ -1,15 +1,17 @@
 //! A made-up cluster around a real scheduler: time, links, machines, and what a driver would do with each action.
 //!
 //! Everything that happens stands in one queue ordered by time, and everything random comes from the seed. Links delay,
-//! swap and double messages; a lost message costs the link, as it would with a real driver.
+//! swap and double messages; a lost message breaks the link, as it would with a real driver. The driver itself may die;
+//! another one then goes on with the facts that were durable.
 
 mod cluster;
+mod reigns;
 
 use std::collections::BTreeMap;
 
 use runner::clock::Moment;
-use runner::facts::End;
-use runner::ids::{AttemptId, Stage, TaskId, WorkerId};
+use runner::facts::{End, Fact};
+use runner::ids::{AttemptId, Epoch, Stage, TaskId, WorkerId};
 use runner::scheduler::{Action, Config, Event, Scheduler};
 
 use crate::machine::{Machine, Power, Reads, Waiting};
@@ -36,6 +38,19 @@ pub struct World {
     /// When the scheduler is called next although nothing happened.
     wakes_at: Option<u64>,
     end: Option<End>,
+    /// All facts that are durable.
+    pub facts: Vec<Fact>,
+    epoch: Epoch,
+    driver: Driver,
+}
+
+/// Whether there is a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Driver {
+    Alive,
+    /// It dies in the midst of the actions that come next.
+    Dying,
+    Dead,
 }
 
 /// Something that will happen.
@@ -61,6 +76,14 @@ enum Happening {
     Decide(WorkerId),
     /// A worker says how far its attempts are.
     Report(WorkerId),
+    /// The link of some worker breaks.
+    Break,
+    /// A worker is connected again, or turns out to be gone.
+    Reattach(WorkerId),
+    /// The driver dies.
+    Crash,
+    /// Another driver goes on.
+    Resume,
     /// The scheduler wanted to be called.
     Wake,
 }
@@ -94,6 +117,9 @@ impl World {
             events: 0,
             wakes_at: None,
             end: None,
+            facts: vec![planned(&plan)],
+            epoch: Epoch(0),
+            driver: Driver::Alive,
             plan,
         };
         world.schedule_plan();
@@ -109,6 +135,14 @@ impl World {
         for _ in 0..self.plan.strikes {
             let time = self.random.between(0, self.plan.quiet_at);
             self.after(time, Happening::Strike);
+        }
+        for _ in 0..self.plan.breaks {
+            let time = self.random.between(0, self.plan.quiet_at);
+            self.after(time, Happening::Break);
+        }
+        for _ in 0..self.plan.crashes {
+            let time = self.random.between(0, self.plan.quiet_at);
+            self.after(time, Happening::Crash);
         }
         if let Some(time) = self.plan.interrupted_at {
             let event = if time.is_multiple_of(2) { Event::Interrupted } else { Event::Cancelled };
@@ -131,6 +165,9 @@ impl World {
             panic!("nothing more will happen, and the job has not ended:\n{}", self.explain_open());
         };
         self.now = time;
+        if self.driver == Driver::Dead && self.is_missed(&happening) {
+            return;
+        }
         match happening {
             Happening::Tell(event) => self.tell_all(event),
             Happening::Join(index) => self.join(index),
@@ -142,6 +179,10 @@ impl World {
             Happening::Strike => self.strike(),
             Happening::Decide(worker) => self.decide_silent(worker),
             Happening::Report(worker) => self.report(worker),
+            Happening::Break => self.break_link(),
+            Happening::Reattach(worker) => self.reattach(worker),
+            Happening::Crash => self.strike_driver(),
+            Happening::Resume => self.resume(),
             Happening::Wake => self.wake(),
         }
     }
@@ -157,6 +198,9 @@ impl World {
 impl World {
     /// Hands an event to the scheduler, with those that lie behind it in the driver's inbox, and performs what follows.
     fn tell_all(&mut self, event: Event) {
+        if self.driver == Driver::Dead {
+            return;
+        }
         self.tell(event);
         while self.random.chance(300) {
             match self.queue.first_entry().map(|entry| (entry.key().0, matches!(entry.get(), Happening::Tell(_)))) {
@@ -180,9 +224,16 @@ impl World {
         let mut actions = Vec::new();
         self.scheduler.decide(Moment(self.now), &mut actions);
         self.check_now_and_then();
+        let dies = (self.driver == Driver::Dying && !actions.is_empty()) || self.dies_here(&mut actions);
+        if dies && self.plan.dies_after.is_none() {
+            self.cut_short(&mut actions);
+        }
         for action in actions {
             self.model.see(&action);
             self.perform(action);
+        }
+        if dies {
+            return self.die();
         }
         self.model.check_batch();
         self.set_alarm();
@@ -213,7 +264,7 @@ impl World {
     fn perform(&mut self, action: Action) {
         let delay = self.random.between(0, self.plan.latency_max);
         match action {
-            Action::Record(_) => {}
+            Action::Record(fact) => self.facts.push(fact),
             Action::Start { attempt, worker } => self.after(delay, Happening::Arrive(attempt, worker)),
             Action::Kill { attempt, worker } => self.after(delay, Happening::Kill(attempt, worker)),
             Action::Commit { attempt, worker } => self.after(delay, Happening::Commit(attempt, worker)),
@@ -252,6 +303,10 @@ impl World {
     /// The driver fetches an output and renames it. A second one for the same part changes nothing.
     fn commit(&mut self, attempt: AttemptId, worker: WorkerId) {
         let machine = &self.machines[&worker];
+        if machine.state == Power::Apart {
+            // It is waited for.
+            return self.after(1000, Happening::Commit(attempt, worker));
+        }
         let output = machine.outputs.get(&attempt).filter(|_| machine.state == Power::On).cloned();
         let failed = self.fault(self.plan.commit_failures);
         let event = match output {
@@ -263,4 +318,10 @@ impl World {
         };
         self.send(event);
     }
+}
+
+/// The fact that a driver begins with.
+fn planned(plan: &Plan) -> Fact {
+    let (splits, reduces) = (plan.maps.clone(), plan.reduces);
+    Fact::JobPlanned(runner::facts::Plan { splits, reduces, ..runner::facts::Plan::default() })
 }

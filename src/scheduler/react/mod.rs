@@ -17,6 +17,7 @@ impl Scheduler {
             Event::FleetComplete => self.hiring = Hiring::Complete,
             Event::WorkerSuspect(worker) => self.on_worker_suspect(worker),
             Event::WorkerBack(worker) => self.on_worker_back(worker),
+            Event::WorkerHolds { worker, attempts } => self.on_worker_holds(worker, attempts),
             Event::WorkerLost { worker, reason } => self.on_worker_lost(worker, reason),
             Event::AttemptStarted { attempt, worker } => self.on_attempt_started(attempt, worker),
             Event::AttemptProgressed { attempt, worker, bytes_done, bytes_total, waited } => {

@@ -87,7 +87,7 @@ impl Scheduler {
 
     /// A map that ran again made another segment than the first time: whatever read the first starts again, and what
     /// may be committed from it cannot stand beside what would be made from the second.
-    pub(super) fn segment_changed(&mut self, map: TaskId) {
+    pub(in crate::scheduler) fn segment_changed(&mut self, map: TaskId) {
         if self.commits > 0 {
             let text = format!(
                 "{map} ran again, since its output was lost, and wrote something else than before, while parts made from \

@@ -1,11 +1,13 @@
 //! Workers that come, fall silent, and go.
 
+use std::collections::BTreeSet;
+
 use crate::error::Kind;
 use crate::facts::{DropReason, End, Fact};
 use crate::ids::{AttemptId, WorkerId};
-use crate::scheduler::Scheduler;
-use crate::scheduler::task::Phase;
+use crate::scheduler::task::{Phase, State};
 use crate::scheduler::worker::Contact;
+use crate::scheduler::{Action, Scheduler};
 
 impl Scheduler {
     pub(super) fn on_worker_joined(&mut self, worker: WorkerId, host: String, slots: u32) {
@@ -55,13 +57,58 @@ impl Scheduler {
         self.fleet.set_contact(worker, Contact::Lost);
         self.refused.push(format!("{}: {reason}", self.fleet.name(worker)));
         self.record(Fact::WorkerLost { worker, reason });
+        self.lose_all_of(worker);
+        self.pardon();
+    }
+
+    /// What a lost worker ran and held goes with it.
+    pub(in crate::scheduler) fn lose_all_of(&mut self, worker: WorkerId) {
         for attempt in self.fleet.get(worker).live() {
             self.lose_attempt(attempt, worker);
         }
         for task in self.fleet.get(worker).outputs.clone() {
             self.lose_output(task);
         }
-        self.pardon();
+    }
+
+    /// Compares what a worker has with what it should have. Both can differ by the messages that a broken connection took
+    /// along: an order that never arrived, and ends of attempts that nobody heard of, which are told before this.
+    pub(super) fn on_worker_holds(&mut self, worker: WorkerId, attempts: Vec<AttemptId>) {
+        if self.fleet.workers.get(&worker).is_none_or(|known| known.contact == Contact::Lost) {
+            self.stale += 1;
+            return;
+        }
+        let there: BTreeSet<AttemptId> = attempts.into_iter().collect();
+        for attempt in self.fleet.get(worker).live().into_iter().filter(|attempt| !there.contains(attempt)) {
+            self.kill(attempt, worker, DropReason::NeverArrived);
+            self.settle(attempt.task);
+        }
+        for task in self.fleet.get(worker).outputs.clone() {
+            match self.tasks.get(task).state {
+                State::Held { attempt, .. } if !there.contains(&attempt) && self.tasks.reduce.unfinished() > 0 => {
+                    self.lose_output(task);
+                }
+                State::Committing { attempt, .. } if !there.contains(&attempt) => self.lose_output(task),
+                State::Held { .. } | State::Committing { .. } | State::Ready | State::Out | State::Committed { .. } => {
+                }
+            }
+        }
+        let surplus = there.into_iter().filter(|attempt| !self.is_wanted(*attempt, worker));
+        let kills: Vec<_> = surplus.map(|attempt| Action::Kill { attempt, worker }).collect();
+        self.out.extend(kills);
+    }
+
+    /// Whether a worker should have an attempt or its output. What is committed is forgotten by whoever has it saved.
+    fn is_wanted(&self, attempt: AttemptId, worker: WorkerId) -> bool {
+        let Some(task) = self.tasks.find(attempt.task) else { return false };
+        let is_output = match task.state {
+            State::Held { attempt: held, worker: holder } | State::Committing { attempt: held, worker: holder } => {
+                held == attempt && holder == worker
+            }
+            State::Committed { attempt: committed } => committed == attempt,
+            State::Ready | State::Out => false,
+        };
+        is_output || self.tasks.find_live(attempt, worker).is_some()
     }
 
     /// An attempt went with its worker. One that ran may be what took the worker down.

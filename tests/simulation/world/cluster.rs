@@ -83,7 +83,8 @@ impl World {
             Err(source) => {
                 machine.forget(attempt);
                 let failure = Failure::of(Cause::Fetch { source, text: "no such segment".to_owned() });
-                self.send_from(worker, Event::AttemptFailed { attempt, worker, failure });
+                let event = self.fail(attempt, worker, failure);
+                self.send_from(worker, event);
             }
         }
     }
@@ -118,7 +119,7 @@ impl World {
         Course { since: self.now, bytes, works, waits, stalls }
     }
 
-    fn plan_report(&mut self, worker: WorkerId) {
+    pub(super) fn plan_report(&mut self, worker: WorkerId) {
         let time = self.plan.report_every;
         self.machines.get_mut(&worker).expect("it joined").reports_at = Some(self.now + time);
         self.after(time, Happening::Report(worker));
@@ -149,7 +150,7 @@ impl World {
             return self.lose(worker, Power::Off);
         }
         let event = match self.failure(attempt, worker) {
-            Some(cause) => Event::AttemptFailed { attempt, worker, failure: Failure::of(cause) },
+            Some(cause) => self.fail(attempt, worker, Failure::of(cause)),
             None => self.finish(attempt, worker, reads),
         };
         self.send_from(worker, event);
@@ -166,6 +167,12 @@ impl World {
                 (cursed || self.fault(self.plan.flaky)).then_some(Cause::Signal { step, signal: 11 })
             }
         }
+    }
+
+    fn fail(&mut self, attempt: AttemptId, worker: WorkerId, failure: Failure) -> Event {
+        let machine = self.machines.get_mut(&worker).expect("it joined");
+        machine.failures.insert(attempt, failure.clone());
+        Event::AttemptFailed { attempt, worker, failure }
     }
 
     fn finish(&mut self, attempt: AttemptId, worker: WorkerId, reads: Reads) -> Event {
