@@ -179,6 +179,7 @@ fn the_exit_codes_of_the_readme_are_those_of_the_program() {
         Kind::InputMissing,
         Kind::OutputExists,
         Kind::NoWorker,
+        Kind::Fenced,
         Kind::Data,
         Kind::Cloud,
         Kind::Cancelled,

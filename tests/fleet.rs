@@ -179,6 +179,7 @@ fn a_host_that_dies_costs_no_byte() {
         fleet.install(&["h1", "h2", "h3"]);
         for disaster in ["crash", "cut"] {
             let lost = ["--set", "worker.suspect_after=1s", "--set", "worker.lost_after=2s"];
+            let lost = [&lost[..], &["--set", "worker.orphan_grace=2s"]].concat();
             let mut child = fleet.start("h1,h2,h3", &[&lost[..], &job, &["out"]].concat());
             wait_for_fact(&mut child, starts_on("h3"));
             fleet.bed.run(&[disaster, "h3"]);

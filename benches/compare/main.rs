@@ -9,6 +9,7 @@ mod contest;
 mod counting;
 mod data;
 mod driving;
+mod dying;
 mod events;
 mod hosts;
 mod measure;
@@ -56,13 +57,14 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
 /// All contests, each made only when its turn has come.
 type Make = fn(&Data) -> anyhow::Result<Option<Contest>>;
 
-const CONTESTS: [(&str, Make); 7] = [
+const CONTESTS: [(&str, Make); 8] = [
     ("wordcount", counting::here),
     ("python", programs::python),
     ("sort", sorting::here),
     ("start-ssh", starting::over_ssh),
     ("wordcount-ssh", counting::over_ssh),
     ("driver", driving::tasks),
+    ("resume", dying::killed_at_half),
     ("scheduler", events::cost),
 ];
 

@@ -3,7 +3,7 @@
 use super::context::{Context, Form, say};
 use super::output::print;
 use crate::driver::state::StateFolder;
-use crate::report::job_table;
+use crate::report::{State, job_table};
 
 /// Lists them, the oldest first.
 ///
@@ -23,6 +23,12 @@ pub fn run(context: &Context) -> anyhow::Result<()> {
             say("no job was started on this machine yet");
             Ok(())
         }
-        Form::Text => print(|out| write!(out, "{}", job_table(&jobs))),
+        Form::Text => {
+            print(|out| write!(out, "{}", job_table(&jobs)))?;
+            if let Some(job) = jobs.iter().rev().find(|job| job.state == State::Interrupted) {
+                say(&format!("`runner resume {}` goes on with the newest that was interrupted", job.id));
+            }
+            Ok(())
+        }
     }
 }

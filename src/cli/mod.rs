@@ -13,6 +13,7 @@ mod jobs;
 mod logs;
 mod mapreduce;
 mod output;
+mod resume;
 mod runtime;
 mod transport;
 mod worker;
@@ -34,13 +35,14 @@ Examples:
   runner mapreduce --map 'python3 m.py' --reduce 'python3 r.py' --file m.py --file r.py books/ out
   runner --workers workers.txt workers check           who answers, with what; who does not, and why
   runner jobs                                          what ran here, and how it ended
+  runner resume wordcount-7k2m9q                       goes on with a job that was interrupted
   runner logs wordcount-7k2m9q map-3                   what a task said on stderr
   runner explain wordcount-7k2m9q                      what runs, what waits, and for what
 
 Settings come from flags, then RUNNER_* variables, then ./runner.toml, then
 ~/.config/runner/runner.toml. Exit codes: 0 done, 1 a task failed, 2 usage, 3 input missing,
-4 output exists, 5 no usable worker, 7 data missing or corrupt, 8 the cloud said no, 9 cancelled,
-130 and 143 interrupted.";
+4 output exists, 5 no usable worker, 6 another driver has the job, 7 data missing or corrupt,
+8 the cloud said no, 9 cancelled, 130 and 143 interrupted.";
 
 /// Turns machines that you can ssh into, into a batch cluster for as long as a job lasts.
 #[derive(Debug, Parser)]
@@ -81,6 +83,8 @@ enum Command {
     Mapreduce(Box<mapreduce::Args>),
     /// List the jobs that were started on this machine
     Jobs,
+    /// Go on with a job that was interrupted or whose driver is gone
+    Resume(resume::Args),
     /// Show what the attempts of a job said on stderr
     Logs(logs::Args),
     /// Say why a task of a job is not running, or what each host does and why it gets nothing
@@ -131,6 +135,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Worker(command) => worker::run(command),
         Command::Mapreduce(args) => mapreduce::run(*args, &Context::resolve(&cli.shared)?),
         Command::Jobs => jobs::run(&Context::resolve(&cli.shared)?),
+        Command::Resume(args) => resume::run(&args, &Context::resolve(&cli.shared)?),
         Command::Logs(args) => logs::run(&args, &Context::resolve(&cli.shared)?),
         Command::Explain(args) => explain::run(&args, &Context::resolve(&cli.shared)?),
         Command::Cancel(args) => cancel::run(&args, &Context::resolve(&cli.shared)?),
@@ -140,7 +145,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 
 fn run_workers(command: &workers::WorkersCommand, context: &Context) -> anyhow::Result<()> {
     let fleet = hosts::fleet(context)?;
-    let transport = transport::transport(context, build::ID)?;
+    let transport = transport::transport(context, build::ID, context.settings.ssh.config.as_deref())?;
     runtime::wait_for(workers::run(command, &fleet, &transport))?
 }
 

@@ -7,15 +7,15 @@ use super::context::Context;
 use crate::error::Fault;
 use crate::transport::{Transport, TransportConfig};
 
-/// How hosts are reached by this process.
+/// How hosts are reached by this process; `ssh_config` goes before the user's configuration.
 ///
 /// # Errors
 /// A [`Fault`] of kind usage when the configuration for ssh cannot be read; others when there is no folder for the
 /// sockets of ssh.
-pub fn transport(context: &Context, build: &str) -> anyhow::Result<Transport> {
+pub fn transport(context: &Context, build: &str, ssh_config: Option<&Path>) -> anyhow::Result<Transport> {
     let settings = &context.settings;
     let transport = Transport::new(TransportConfig {
-        ssh_config: readable(settings.ssh.config.as_deref())?,
+        ssh_config: readable(ssh_config)?,
         connect_timeout: settings.ssh.connect_timeout.0,
         connects_per_hop_max: settings.ssh.connects_per_hop_max as usize,
         binary: build::OURSELVES.into(),

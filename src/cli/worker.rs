@@ -1,4 +1,5 @@
-//! The hidden commands by which a driver runs a worker: `runner worker serve`, `attach`, `supervise` and `hash`.
+//! The hidden commands by which a driver runs a worker: `runner worker serve`, `attach`, `kept`, `supervise` and
+//! `hash`.
 //!
 //! They look at no settings and no environment of the user: a worker's machine is not the user's desk.
 
@@ -8,8 +9,10 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::{build, output};
+use crate::ids::{JobId, WorkerId};
+use crate::protocol::control::Stay;
 use crate::units::Span;
-use crate::worker::{attach, serve, supervise};
+use crate::worker::{attach, kept, serve, supervise};
 
 /// What a driver asks of our binary on a worker.
 #[derive(Debug, clap::Subcommand)]
@@ -19,6 +22,9 @@ pub enum Command {
         /// How long to stay without a driver
         #[arg(long, value_name = "SECONDS")]
         grace: u64,
+        /// The machine ends it with the login
+        #[arg(long)]
+        mortal: bool,
         /// The folder of the job
         folder: PathBuf,
     },
@@ -29,6 +35,16 @@ pub enum Command {
         start: Option<u64>,
         /// The folder of the job
         folder: PathBuf,
+    },
+    /// Tell what is left of a job here
+    Kept {
+        /// Print the copy of the job that this worker has
+        #[arg(long, value_name = "NUMBER")]
+        of: Option<u32>,
+        /// Where jobs have their folders
+        scratch: PathBuf,
+        /// The job
+        job: JobId,
     },
     /// Run a command so that nothing of it survives
     Supervise {
@@ -46,11 +62,15 @@ pub enum Command {
 /// Those of the command; the driver shows them.
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve { grace, folder } => serve::run(&folder, build::ID, Duration::from_secs(grace)),
+        Command::Serve { grace, mortal, folder } => {
+            let stay = if mortal { Stay::EndsWithLogin } else { Stay::Outlives };
+            serve::run(&folder, build::ID, Duration::from_secs(grace), stay)
+        }
         Command::Attach { start: Some(grace), folder } => {
             attach::run(&folder, attach::Start::IfNone(Span::seconds(grace)))
         }
         Command::Attach { start: None, folder } => attach::run(&folder, attach::Start::No),
+        Command::Kept { of, scratch, job } => Ok(kept::print(&scratch, &job, of.map(WorkerId))?),
         Command::Supervise { command } => {
             let lifeline = supervise::inherited_lifeline().context("this command is for the worker to call")?;
             supervise::run(&command, lifeline)

@@ -45,7 +45,6 @@ impl Collector {
     /// # Errors
     /// When it does not arrive as the worker made it, or cannot be written.
     pub async fn commit(&self, attempt: AttemptId, place: PartPlace, work: &Work) -> Result<(), Trouble> {
-        let _place = self.places.acquire().await.map_err(Trouble::there)?;
         if let PartPlace::Worker(worker) = place {
             let hash = self.pull(worker, Request::Output { attempt }, self.output.part(attempt)).await?;
             if hash != work.hash {
@@ -60,31 +59,46 @@ impl Collector {
     /// # Errors
     /// When it does not arrive or cannot be written.
     pub async fn save_stderr(&self, attempt: AttemptId, worker: WorkerId, path: PathBuf) -> Result<(), Trouble> {
-        let _place = self.places.acquire().await.map_err(Trouble::there)?;
         let partial = path.with_extension("partial");
         self.pull(worker, Request::Stderr { attempt }, partial.clone()).await?;
         fs_err::rename(partial, path).map_err(Trouble::here)
     }
 
-    /// Writes a stream into a file that is on the disk then; gives the hash of its bytes.
+    /// Writes a stream into a file that is on the disk then; gives the hash of its bytes. Where the connection breaks, the
+    /// next one is waited for.
     async fn pull(&self, worker: WorkerId, request: Request, path: PathBuf) -> Result<u64, Trouble> {
-        let mux = self.feed.worker(worker).ok_or_else(|| Trouble::there("the worker is gone"))?;
-        let mut stream = mux.fetch(request).into_reader();
-        let write = move || {
-            let mut file = File::create(path).map_err(Trouble::here)?;
-            let mut hash = Xxh3::new();
-            let mut buffer = vec![0; 128 << 10];
-            loop {
-                let count = stream.read(&mut buffer).map_err(Trouble::there)?;
-                if count == 0 {
-                    file.sync_all().map_err(Trouble::here)?;
-                    return Ok(hash.digest());
-                }
+        loop {
+            let mux = self.feed.reach(worker).await.ok_or_else(|| Trouble::there("the worker is gone"))?;
+            // Not before: whoever waits for a worker keeps no other from its place.
+            let _place = self.places.acquire().await.map_err(Trouble::there)?;
+            let (stream, path) = (mux.fetch(request.clone()).into_reader(), path.clone());
+            drop(mux);
+            let written = tokio::task::spawn_blocking(|| write(stream, path)).await.map_err(Trouble::there)??;
+            if let Some(hash) = written {
+                return Ok(hash);
+            }
+        }
+    }
+}
+
+/// Writes a file that is on the disk then; gives the hash of its bytes, or none where the connection broke.
+fn write(mut stream: impl Read, path: PathBuf) -> Result<Option<u64>, Trouble> {
+    let mut file = File::create(path).map_err(Trouble::here)?;
+    let mut hash = Xxh3::new();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => {
+                file.sync_all().map_err(Trouble::here)?;
+                return Ok(Some(hash.digest()));
+            }
+            Ok(count) => {
                 hash.update(&buffer[..count]);
                 file.write_all(&buffer[..count]).map_err(Trouble::here)?;
             }
-        };
-        tokio::task::spawn_blocking(write).await.map_err(Trouble::there)?
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Ok(None),
+            Err(error) => return Err(Trouble::there(error)),
+        }
     }
 }
 

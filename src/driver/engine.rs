@@ -1,9 +1,11 @@
 //! The loop: notes of hosts become events, actions of the scheduler become orders.
 //!
 //! It performs actions in order. A recorded fact is durable before the first action behind it that others can see; one
-//! sync serves all facts in between.
+//! sync serves all facts in between. What workers tell over new connections is taken in by [`holdings`].
 
-use std::collections::HashMap;
+mod holdings;
+
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +15,14 @@ use tokio::task::JoinSet;
 
 use super::ask::{Answer, Ask, Asked};
 use super::collect::{Collector, PartPlace, Trouble};
+use super::copies::{COPIES, Copies};
 use super::host::Note;
 use super::opening::Opening;
 use super::output::OutputFolder;
 use super::state::JobFolder;
 use crate::clock::{self, Moment};
 use crate::error::{Fault, Kind};
-use crate::facts::{End, Fact, Plan, Stamped, Work};
+use crate::facts::{End, Fact, Stamped, Work};
 use crate::ids::{AttemptId, Stage, WorkerId};
 use crate::input::Split;
 use crate::journal::Journal;
@@ -27,6 +30,8 @@ use crate::progress::Progress;
 use crate::protocol::control::{self, SegmentPlace, TaskInput, ToDriver, ToWorker};
 use crate::scheduler::{Action, Event, Scheduler};
 
+/// How often the copies of the journal are brought up to date.
+const COPY_EVERY: Duration = Duration::from_millis(250);
 /// How often the display is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 /// Notes taken together before the scheduler decides: enough to serve a busy moment with one sync.
@@ -61,6 +66,8 @@ pub struct Engine {
     pub interrupts: mpsc::Receiver<Kind>,
     /// Where other terminals ask for something.
     pub asks: mpsc::UnboundedReceiver<Asked>,
+    /// What workers keep of the job.
+    pub copies: Copies,
     /// Facts, segments and results of the moment.
     pub desk: Desk,
 }
@@ -77,12 +84,20 @@ pub struct Host {
     told: usize,
     /// Whether it may still join.
     pending: bool,
+    /// Whether it has joined and was not given up.
+    present: bool,
 }
 
 impl Host {
     /// A host that was not heard of yet.
     pub fn new(name: String, orders: mpsc::UnboundedSender<ToWorker>, parts: PartPlace) -> Self {
-        Host { name, orders, parts, told: 0, pending: true }
+        Host { name, orders, parts, told: 0, pending: true, present: false }
+    }
+
+    /// A host that was given up under an earlier driver: nobody takes its orders.
+    pub fn gone(name: String) -> Self {
+        let orders = mpsc::unbounded_channel().0;
+        Host { name, orders, parts: PartPlace::Here, told: 0, pending: false, present: false }
     }
 }
 
@@ -94,12 +109,26 @@ async fn wait_until(moment: Option<Moment>) {
     }
 }
 
+/// What becomes of the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// They remove everything and end.
+    End,
+    /// They keep what they have for another driver.
+    Leave,
+}
+
+/// What finished attempts did, and where their stderr goes if they wrote any.
+pub type FinishedAttempts = HashMap<AttemptId, (Work, Option<PathBuf>)>;
+
 /// What the engine has in its hands.
 #[derive(Default)]
 pub struct Desk {
     opening: Opening,
     /// What finished attempts did and where their stderr goes, until they are committed.
-    finished: HashMap<AttemptId, (Work, Option<PathBuf>)>,
+    pub finished: FinishedAttempts,
+    /// Attempts whose stderr was asked for.
+    logged: HashSet<AttemptId>,
     /// Every segment that was published, in order.
     published: Vec<SegmentPlace>,
     /// Commits under way; each ends in an event.
@@ -108,17 +137,24 @@ pub struct Desk {
     logs: JoinSet<()>,
     interrupted_by: Option<Kind>,
     unpublished: bool,
+    /// Whether another driver has taken over: nothing is done any more.
+    fenced: bool,
     end: Option<End>,
 }
 
 impl Engine {
-    /// Runs the job to its end.
+    /// Runs the job to its end; `beginning` is recorded first.
     ///
     /// # Errors
     /// When the journal or the output cannot be written.
-    pub async fn run(&mut self, plan: Plan) -> anyhow::Result<End> {
-        self.record(Fact::JobPlanned(plan))?;
+    pub async fn run(&mut self, beginning: Vec<Fact>) -> anyhow::Result<End> {
+        beginning.into_iter().try_for_each(|fact| self.record(fact))?;
+        self.journal.sync()?;
+        if self.hosts.iter().all(|host| !host.pending) {
+            self.step(vec![Event::FleetComplete])?;
+        }
         let mut draw = tokio::time::interval(DRAW_EVERY);
+        let mut copy = tokio::time::interval(COPY_EVERY);
         loop {
             let deadline = self.scheduler.deadline();
             let mut events = Vec::new();
@@ -136,6 +172,7 @@ impl Engine {
                 Some(asked) = self.asks.recv() => self.answer(asked, &mut events),
                 () = wait_until(deadline), if deadline.is_some() => {}
                 _ = draw.tick() => self.progress.tick(clock::now()),
+                _ = copy.tick() => self.send_copies()?,
             }
             self.step(events)?;
             if let Some(end) = self.desk.end.take() {
@@ -154,12 +191,17 @@ impl Engine {
         self.desk.unpublished
     }
 
-    /// Waits for the logs that are under way, then tells every host to end.
-    pub async fn wind_down(&mut self) {
+    /// Waits for the logs that are under way, then leaves every host, or tells it to end.
+    pub async fn wind_down(&mut self, parting: Parting) {
         self.desk.commits.shutdown().await;
         let logs = async { while self.desk.logs.join_next().await.is_some() {} };
         let _late = tokio::time::timeout(LOGS_WAIT_MAX, logs).await;
         self.desk.logs.shutdown().await;
+        if parting == Parting::End {
+            for host in &self.hosts {
+                let _gone = host.orders.send(ToWorker::Shutdown);
+            }
+        }
         self.hosts.clear();
     }
 
@@ -192,14 +234,24 @@ impl Engine {
 
     fn take_note(&mut self, worker: WorkerId, note: Note, events: &mut Vec<Event>) {
         let host = &mut self.hosts[worker.index()];
-        let settled = std::mem::take(&mut host.pending) && matches!(note, Note::Joined { .. } | Note::Refused(_));
+        let settles = match note {
+            Note::Joined { .. } | Note::Refused(_) | Note::Back | Note::Lost(_) | Note::Fenced(_) => true,
+            Note::Said(_) | Note::Holds(_) | Note::Suspect | Note::Advice(_) => false,
+        };
+        let settled = settles && std::mem::take(&mut host.pending);
+        if settles {
+            host.present = matches!(note, Note::Joined { .. } | Note::Back);
+        }
         match note {
             Note::Joined { slots } => events.push(Event::WorkerJoined { worker, host: host.name.clone(), slots }),
             Note::Refused(reason) => events.push(Event::WorkerRefused { host: host.name.clone(), reason }),
+            Note::Advice(text) => self.progress.say(&text),
             Note::Suspect => events.push(Event::WorkerSuspect(worker)),
             Note::Back => events.push(Event::WorkerBack(worker)),
             Note::Lost(reason) => events.push(Event::WorkerLost { worker, reason }),
             Note::Said(message) => self.take_message(worker, message, events),
+            Note::Holds(attempts) => self.take_holdings(worker, attempts, events),
+            Note::Fenced(reign) => events.push(self.yield_to(worker, &reign)),
         }
         if settled && self.hosts.iter().all(|host| !host.pending) {
             events.push(Event::FleetComplete);
@@ -216,22 +268,28 @@ impl Engine {
                 }
             }
             ToDriver::Finished { attempt, work, stderr_bytes } => {
-                let log = self.log(attempt, stderr_bytes);
-                if attempt.task.stage == self.last_stage {
-                    // Saved with the output: after that the worker forgets both.
-                    self.desk.finished.insert(attempt, (work.clone(), log));
-                } else if let Some(log) = log {
-                    self.desk.logs.spawn(fetch_log(self.collector.clone(), attempt, worker, log));
-                }
-                events.push(Event::AttemptFinished { attempt, worker, work });
+                events.push(self.take_finished(attempt, worker, work, stderr_bytes));
             }
             ToDriver::Failed { attempt, failure, stderr_bytes } => {
                 self.clear_up(attempt, worker, stderr_bytes);
                 events.push(Event::AttemptFailed { attempt, worker, failure });
             }
-            // Said before the host has joined, or after it has left.
-            ToDriver::Ready | ToDriver::NotReady(_) | ToDriver::Bye => {}
+            // Said before the host has joined, or after it has left; or taken by its task.
+            ToDriver::Ready | ToDriver::NotReady(_) | ToDriver::Bye | ToDriver::Holds(_) | ToDriver::Fenced(_) => {}
         }
+    }
+
+    fn take_finished(&mut self, attempt: AttemptId, worker: WorkerId, work: Work, stderr_bytes: u64) -> Event {
+        let log = self.log(attempt, stderr_bytes);
+        if attempt.task.stage == self.last_stage {
+            // Saved with the output: after that the worker forgets both.
+            self.desk.finished.insert(attempt, (work.clone(), log));
+        } else if let Some(log) = log
+            && self.desk.logged.insert(attempt)
+        {
+            self.desk.logs.spawn(fetch_log(self.collector.clone(), attempt, worker, log));
+        }
+        Event::AttemptFinished { attempt, worker, work }
     }
 
     /// Where the stderr of an attempt goes, if it wrote any.
@@ -241,6 +299,10 @@ impl Engine {
 
     /// Saves what a failed attempt said, then lets its worker forget it.
     fn clear_up(&mut self, attempt: AttemptId, worker: WorkerId, stderr_bytes: u64) {
+        if !self.desk.logged.insert(attempt) {
+            // Said again over a new connection.
+            return;
+        }
         let (collector, orders) = (self.collector.clone(), self.hosts[worker.index()].orders.clone());
         let log = self.log(attempt, stderr_bytes);
         self.desk.logs.spawn(async move {
@@ -249,6 +311,17 @@ impl Engine {
             }
             let _gone = orders.send(ToWorker::Forget(attempt));
         });
+    }
+
+    /// Brings the copies of the job up to date.
+    fn send_copies(&mut self) -> anyhow::Result<()> {
+        let present = (0..).map(WorkerId).zip(&self.hosts).filter(|(_, host)| host.present);
+        for (worker, host) in present.take(COPIES) {
+            if let Some(piece) = self.copies.next(worker)? {
+                let _gone = host.orders.send(piece);
+            }
+        }
+        Ok(())
     }
 
     /// Lets the scheduler react and decide, and does what it says.
@@ -303,6 +376,9 @@ impl Engine {
     }
 
     fn perform(&mut self, action: Action) {
+        if self.desk.fenced {
+            return;
+        }
         match action {
             Action::Record(_) | Action::Conclude(_) => {}
             Action::Start { attempt, worker } => self.start(attempt, worker),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 use super::pack;
 use crate::ids::WorkerId;
@@ -16,8 +17,18 @@ use crate::protocol::bulk::{Mux, Outgoing, Request, Serve};
 pub struct Feed {
     splits: Arc<Vec<Split>>,
     files: Vec<ShippedFile>,
-    /// The bulk connection of each worker.
-    workers: Mutex<BTreeMap<WorkerId, Mux>>,
+    workers: Mutex<BTreeMap<WorkerId, watch::Sender<Line>>>,
+}
+
+/// The bulk connection of a worker.
+#[derive(Clone)]
+enum Line {
+    /// It is there, or has just broken.
+    Connected(Mux),
+    /// There is none; one is being made.
+    Apart,
+    /// There is none, and will be none.
+    Gone,
 }
 
 impl Feed {
@@ -26,24 +37,50 @@ impl Feed {
         Feed { splits, files, workers: Mutex::default() }
     }
 
-    /// The bulk connection of a worker.
-    pub fn worker(&self, worker: WorkerId) -> Option<Mux> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).get(&worker).cloned()
+    /// The bulk connection of a worker; waits while it is being made again. None once the worker is gone.
+    pub async fn reach(&self, worker: WorkerId) -> Option<Mux> {
+        let mut line = self.lines().get(&worker)?.subscribe();
+        let settled = |line: &Line| match line {
+            Line::Connected(mux) => !mux.is_closed(),
+            Line::Apart => false,
+            Line::Gone => true,
+        };
+        match &*line.wait_for(settled).await.ok()? {
+            Line::Connected(mux) => Some(mux.clone()),
+            Line::Apart | Line::Gone => None,
+        }
     }
 
     /// A worker is there.
     pub fn connect(&self, worker: WorkerId, mux: Mux) {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, mux);
+        self.change(worker, Line::Connected(mux));
+    }
+
+    /// A worker cannot be reached for the time being.
+    pub fn suspend(&self, worker: WorkerId) {
+        self.change(worker, Line::Apart);
     }
 
     /// A worker is gone.
     pub fn disconnect(&self, worker: WorkerId) {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).remove(&worker);
+        self.change(worker, Line::Gone);
     }
 
     /// Ends all bulk connections.
     pub fn disconnect_all(&self) {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lines().clear();
+    }
+
+    fn change(&self, worker: WorkerId, line: Line) {
+        let old = self.lines().entry(worker).or_insert_with(|| watch::Sender::new(Line::Apart)).send_replace(line);
+        match old {
+            Line::Connected(mux) => mux.close(),
+            Line::Apart | Line::Gone => {}
+        }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, BTreeMap<WorkerId, watch::Sender<Line>>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn input(&self, split: u32, out: Outgoing) -> io::Result<()> {
@@ -61,14 +98,24 @@ impl Feed {
         out.send_all(pack::open(file)?).await.map(drop)
     }
 
-    /// Passes segments on from the worker that holds them.
+    /// Passes segments on from the worker that holds them. Where its connection breaks, the next one is waited for.
     async fn relay(&self, holder: WorkerId, request: Request, mut out: Outgoing) -> io::Result<()> {
-        let mux = self.worker(holder).ok_or_else(|| io::Error::other("the worker that holds it is gone"))?;
-        let mut incoming = mux.fetch(request);
-        while let Some(bytes) = incoming.next().await? {
-            out.send(&bytes).await?;
+        let mut passed = 0;
+        loop {
+            let mux = self.reach(holder).await.ok_or_else(|| io::Error::other("the worker that holds it is gone"))?;
+            let mut incoming = mux.fetch_from(request.clone(), passed);
+            loop {
+                match incoming.next().await {
+                    Ok(Some(bytes)) => {
+                        out.send(&bytes).await?;
+                        passed += bytes.len() as u64;
+                    }
+                    Ok(None) => return Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => break,
+                    Err(error) => return Err(error),
+                }
+            }
         }
-        Ok(())
     }
 }
 

@@ -1,33 +1,33 @@
 //! One worker as the driver sees it: connected, greeted, prepared, then listened to.
 //!
 //! A task of its own does all that and turns it into [`Note`]s for the engine. It also keeps the watch: any message is a
-//! sign of life, and silence makes the worker suspect, then lost.
+//! sign of life, and silence makes the worker suspect, then lost. A connection that breaks is made again meanwhile
+//! ([`super::line`]); the worker then tells all that it has, so nothing that was on the old one is missed.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
-use futures::{SinkExt, StreamExt};
+use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::feed::Feed;
+use super::line::{self, Broken, Line};
+use super::prepare::{GOODBYE_MAX, prepare, say_goodbye, slots_of};
 use crate::clock::{self, Moment};
-use crate::facts::Failure;
-use crate::fleet::{HostSpec, Place};
-use crate::ids::{Epoch, JobId, WorkerId};
-use crate::protocol::bulk::Mux;
-use crate::protocol::control::{Assignment, Hello, Role, ToDriver, ToWorker, Welcome};
-use crate::protocol::frames;
-use crate::transport::{Channel, Link, Transport};
+use crate::fleet::HostSpec;
+use crate::ids::{AttemptId, JobId, WorkerId};
+use crate::protocol::control::{Assignment, Held, Holdings, Reign, Stay, ToDriver, ToWorker};
+use crate::transport::{Start, Transport};
 
 /// How often a worker is told that its driver is there.
 const PING_EVERY: Duration = Duration::from_secs(1);
-/// How long a worker may take to remove its files.
-const GOODBYE_MAX: Duration = Duration::from_secs(20);
-/// How long a worker may take to answer a hello: it does nothing else then.
-const HELLO_MAX: Duration = Duration::from_secs(20);
+/// How long the end of a job waits for a worker that is not heard of.
+const FAREWELL_MAX: Duration = Duration::from_secs(10);
+/// How long a worker may take to let its driver go.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// What a host's task tells the engine.
 #[derive(Debug)]
@@ -39,14 +39,20 @@ pub enum Note {
     },
     /// It cannot take part; says why, and what helps.
     Refused(String),
+    /// Something that the user should know of it.
+    Advice(String),
     /// It says something.
     Said(ToDriver),
-    /// Nothing was heard for a while.
+    /// Over a new connection it tells all that it has.
+    Holds(Vec<(AttemptId, Held)>),
+    /// Nothing was heard for a while, or its connection broke.
     Suspect,
     /// It was heard of again.
     Back,
     /// It is gone, after it had joined.
     Lost(String),
+    /// It obeys another driver.
+    Fenced(Reign),
 }
 
 /// When silence counts.
@@ -66,8 +72,8 @@ pub struct Shared {
     pub job: JobId,
     /// This driver's build.
     pub build: String,
-    /// This driver's epoch.
-    pub epoch: Epoch,
+    /// This driver's turn.
+    pub reign: Reign,
     /// How hosts are reached.
     pub transport: Transport,
     /// What they are served.
@@ -80,212 +86,352 @@ pub struct Shared {
     pub notes: mpsc::UnboundedSender<(WorkerId, Note)>,
 }
 
-/// Runs a host from its connect to its end. Orders come through `orders`; their end is the end.
-pub async fn run(shared: Arc<Shared>, worker: WorkerId, host: HostSpec, mut orders: mpsc::UnboundedReceiver<ToWorker>) {
-    let note = |note| {
-        // The engine is gone only when the job is over.
-        let _over = shared.notes.send((worker, note));
+/// How a host comes into the job.
+pub enum Entrance {
+    /// It is new.
+    New,
+    /// Its worker was met by the driver before this one; the line to it, if it was reached already.
+    Known(Option<Box<(Line, Holdings)>>),
+}
+
+/// Runs a host from its connect to its end. Orders come through `orders`; their end is the end, and where
+/// [`ToWorker::Shutdown`] was not the last, the worker stays.
+pub async fn run(
+    shared: Arc<Shared>,
+    worker: WorkerId,
+    host: HostSpec,
+    entrance: Entrance,
+    orders: mpsc::UnboundedReceiver<ToWorker>,
+) {
+    let feed = Arc::clone(&shared.feed);
+    let mut keeper = Keeper {
+        shared,
+        worker,
+        host,
+        orders,
+        waiting: VecDeque::new(),
+        suspect: false,
+        lost: false,
+        farewell: Farewell::Leave,
     };
-    let link = tokio::select! {
-        // No order is given to a host that has not joined: this is the end of the job.
-        _ = orders.recv() => return,
-        link = connect(&shared, &host) => match link {
-            Ok(link) => link,
-            Err(error) => return note(Note::Refused(format!("{error:#}"))),
+    let line = match entrance {
+        Entrance::New => keeper.enter().await,
+        Entrance::Known(None) => keeper.regain(None, clock::now()).await,
+        Entrance::Known(Some(met)) => {
+            let (line, holdings) = *met;
+            keeper.take_back(line, holdings).await
         }
     };
-    match meet(&shared, worker, &host, &link).await {
-        Ok((slots, conversation)) => converse(conversation, slots, orders, note, &shared.timing).await,
-        Err(error) => note(Note::Refused(format!("{error:#}"))),
+    if let Some(line) = line {
+        keeper.keep(line).await;
     }
-    shared.feed.disconnect(worker);
-    link.close().await;
-}
-
-/// From a worker that was given the job to its end.
-async fn converse(
-    mut conversation: Conversation,
-    slots: u32,
-    mut orders: mpsc::UnboundedReceiver<ToWorker>,
-    note: impl Fn(Note),
-    timing: &Timing,
-) {
-    let ready = tokio::select! {
-        _ = orders.recv() => Err(anyhow!("the job ended")),
-        ready = conversation.wait_until_ready() => ready,
-    };
-    if let Err(error) = ready {
-        note(Note::Refused(format!("{error:#}")));
-        return conversation.say_goodbye().await;
-    }
-    note(Note::Joined { slots });
-    if let Err(error) = conversation.listen(orders, &note, timing).await {
-        note(Note::Lost(format!("{error:#}")));
+    feed.disconnect(worker);
+    if keeper.lost {
+        keeper.bury().await;
     }
 }
 
-async fn connect(shared: &Shared, host: &HostSpec) -> anyhow::Result<Link> {
-    shared.transport.connect(host).await.map_err(|error| match error.fix(&host.name()) {
-        fix if fix.is_empty() => anyhow!("{error}"),
-        fix => anyhow!("{error}; {fix}"),
-    })
+/// See the module.
+struct Keeper {
+    shared: Arc<Shared>,
+    worker: WorkerId,
+    host: HostSpec,
+    orders: mpsc::UnboundedReceiver<ToWorker>,
+    /// Orders that came while there was no connection.
+    waiting: VecDeque<ToWorker>,
+    suspect: bool,
+    /// Whether it was given up.
+    lost: bool,
+    farewell: Farewell,
 }
 
-/// From the link to a worker that was given the job.
-async fn meet(shared: &Shared, worker: WorkerId, host: &HostSpec, link: &Link) -> anyhow::Result<(u32, Conversation)> {
-    let grace = shared.timing.orphan_grace;
-    // The control channel starts the worker process; only then is there a socket for the other.
-    let control = greet(shared, link.open(&shared.job, worker, Role::Control, grace).await?, Role::Control).await?;
-    let bulk = greet(shared, link.open(&shared.job, worker, Role::Bulk, grace).await?, Role::Bulk).await?;
-    let bulk = Mux::start(bulk.reader, bulk.writer, Arc::clone(&shared.feed) as _);
-    shared.feed.connect(worker, bulk.clone());
-    let mut conversation = Conversation::new(control, bulk);
-    let slots = slots_of(host, shared.assignment.slots, link);
-    let mut assignment = Assignment { worker, slots, memory: host.memory, ..shared.assignment.clone() };
-    if host.place == Place::Ssh {
-        assignment.output_here = None;
-    }
-    conversation.sender.send(&ToWorker::Prepare(Box::new(assignment))).await?;
-    Ok((slots, conversation))
+/// How the worker is left when orders have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    /// It waits for another driver.
+    Leave,
+    /// It was told to end.
+    Shutdown,
 }
 
-/// The host's own number, else the setting's, else its cores.
-fn slots_of(host: &HostSpec, setting: u32, link: &Link) -> u32 {
-    let said = host.slots.or(Some(setting).filter(|slots| *slots > 0));
-    said.unwrap_or_else(|| link.machine().cores).max(1)
+/// Why a line is listened to no longer.
+enum Left {
+    /// Orders have ended.
+    Over(Line),
+    /// It broke; nothing more comes from it.
+    Broken,
+    /// Nothing comes from it.
+    Silent(Line),
+    /// Another driver has taken over.
+    Fenced(Reign),
 }
 
-/// Says who is there, and hears whether that is welcome.
-async fn greet(shared: &Shared, mut channel: Channel, role: Role) -> anyhow::Result<Channel> {
-    let hello = Hello { build: shared.build.clone(), job: shared.job.clone(), epoch: shared.epoch, role };
-    frames::write_one(&mut channel.writer, &hello).await?;
-    let welcome = timeout(HELLO_MAX, frames::read_one(&mut channel.reader)).await;
-    match welcome.context("the worker did not answer")?? {
-        Welcome::Accepted => Ok(channel),
-        Welcome::Refused(text) => bail!(text),
-    }
-}
-
-/// The control connection, and the bulk connection that belongs to it.
-struct Conversation {
-    bulk: Mux,
-    receiver: frames::Receiver<ToDriver>,
-    sender: frames::Sender<ToWorker>,
-}
-
-impl Conversation {
-    fn new(channel: Channel, bulk: Mux) -> Self {
-        Conversation { bulk, receiver: frames::receiver(channel.reader), sender: frames::sender(channel.writer) }
+impl Keeper {
+    fn note(&self, note: Note) {
+        // The engine is gone only when the job is over.
+        let _over = self.shared.notes.send((self.worker, note));
     }
 
-    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+    /// From nothing to a worker that takes tasks.
+    async fn enter(&mut self) -> Option<Line> {
+        let start = Start::IfNone(self.shared.timing.orphan_grace);
+        let shared = Arc::clone(&self.shared);
+        let link = tokio::select! {
+            // No order is given to a host that has not joined: this is the end of the job.
+            _ = self.orders.recv() => return None,
+            link = line::reach(&shared, &self.host) => match link {
+                Ok(link) => link,
+                Err(Broken::Fenced(reign)) => return self.end(Note::Fenced(reign)),
+                Err(Broken::Gone(text) | Broken::Away(text)) => return self.end(Note::Refused(text)),
+            },
+        };
+        let meeting = line::meet(&shared, self.worker, link, start);
+        tokio::pin!(meeting);
+        let met = tokio::select! {
+            _ = self.orders.recv() => {
+                if let Ok(Ok((line, _))) = timeout(FAREWELL_MAX, meeting).await {
+                    say_goodbye(line).await;
+                }
+                return None;
+            }
+            met = &mut meeting => met,
+        };
+        let (mut line, holdings) = match met {
+            Ok(met) => met,
+            Err(Broken::Fenced(reign)) => return self.end(Note::Fenced(reign)),
+            Err(Broken::Gone(text) | Broken::Away(text)) => return self.end(Note::Refused(text)),
+        };
+        let ready = tokio::select! {
+            _ = self.orders.recv() => Err(anyhow!("the job ended")),
+            ready = prepare(&self.shared, self.worker, &self.host, &mut line, holdings.setup) => ready,
+        };
+        if let Err(error) = ready {
+            self.note(Note::Refused(format!("{error:#}")));
+            say_goodbye(line).await;
+            return None;
+        }
+        self.note(Note::Joined { slots: slots_of(&self.host, &self.shared, &line) });
+        if holdings.stay == Stay::EndsWithLogin {
+            let name = self.host.name();
+            self.note(Note::Advice(format!(
+                "{name} kills what is left of a login (KillUserProcesses of logind.conf), and has no service manager for \
+                 this user: what it has is lost with its connection"
+            )));
+        }
+        if !holdings.attempts.is_empty() {
+            self.note(Note::Holds(holdings.attempts));
+        }
+        Some(line)
+    }
+
+    fn end(&mut self, note: Note) -> Option<Line> {
+        self.lost = matches!(note, Note::Lost(_));
+        self.note(note);
+        None
+    }
+
+    /// A worker that was given up and can be reached again, as long as the job lasts, has nothing that anybody wants: it is
+    /// ended.
+    async fn bury(&mut self) {
+        let (shared, worker, host) = (Arc::clone(&self.shared), self.worker, self.host.clone());
+        tokio::select! {
+            () = until_over(&mut self.orders) => {}
+            met = line::connect_again(&shared, worker, &host) => if let Ok((line, _)) = met {
+                say_goodbye(line).await;
+            },
+        }
+    }
+
+    /// Listens to a worker, over as many lines as it takes.
+    async fn keep(&mut self, mut line: Line) {
         loop {
-            match self.next().await? {
-                ToDriver::Ready => return Ok(()),
-                ToDriver::NotReady(failure) => bail!(in_words(&failure)),
-                _other => {}
+            let next = match self.listen(line).await {
+                Left::Over(line) => return self.part(line).await,
+                Left::Fenced(reign) => return self.note(Note::Fenced(reign)),
+                // It has ended, as it was told to.
+                Left::Broken if self.farewell == Farewell::Shutdown => return,
+                Left::Broken => {
+                    let heard = clock::now();
+                    self.shared.feed.suspend(self.worker);
+                    self.regain(None, heard).await
+                }
+                Left::Silent(line) => {
+                    let heard = line.heard;
+                    self.regain(Some(line), heard).await
+                }
+            };
+            match next {
+                Some(regained) => line = regained,
+                None => return,
             }
         }
     }
 
-    async fn next(&mut self) -> anyhow::Result<ToDriver> {
-        let message = self.receiver.next().await.context("the connection ended")?;
-        message.context("reading from the worker")
-    }
-
-    /// Passes messages both ways until the orders end, the worker is lost, or it has said goodbye.
-    async fn listen(
-        mut self,
-        mut orders: mpsc::UnboundedReceiver<ToWorker>,
-        note: impl Fn(Note),
-        timing: &Timing,
-    ) -> anyhow::Result<()> {
-        let mut watch = Watch { heard: clock::now(), suspect: false };
+    /// Passes messages both ways.
+    async fn listen(&mut self, mut line: Line) -> Left {
         let mut ping = tokio::time::interval(PING_EVERY);
+        let bulk = line.bulk.clone();
         loop {
-            tokio::select! {
-                message = self.receiver.next() => {
-                    let message = message.context("the connection ended")?;
-                    watch.heard_now(&note);
-                    note(Note::Said(message.context("reading from the worker")?));
-                }
-                order = orders.recv() => match order {
-                    Some(order) => self.send_all(order, &mut orders).await?,
-                    None => {
-                        self.say_goodbye().await;
-                        return Ok(());
+            let sent = tokio::select! {
+                said = line.next() => match said {
+                    Ok(ToDriver::Fenced(reign)) => return Left::Fenced(reign),
+                    Ok(message) => {
+                        self.note(Note::Said(message));
+                        Ok(())
                     }
+                    Err(error) => Err(error),
+                },
+                order = next_order(&mut self.waiting, &mut self.orders) => match order {
+                    Some(order) => self.send_all(&mut line, order).await,
+                    None => return Left::Over(line),
                 },
                 // Without it the worker gets no input and its results are out of reach.
-                () = self.bulk.closed() => bail!("its connection for bulk data ended"),
-                _ = ping.tick() => {
-                    watch.look(&note, timing)?;
-                    self.sender.send(&ToWorker::Ping).await.context("writing to the worker")?;
-                }
+                () = bulk.closed() => Err(anyhow!("its connection for bulk data ended")),
+                _ = ping.tick() => match clock::now().since(line.heard) >= self.shared.timing.suspect_after {
+                    true => return Left::Silent(line),
+                    false => line.send(&ToWorker::Ping).await,
+                },
+            };
+            if sent.is_err() {
+                line.close_later();
+                return Left::Broken;
             }
         }
     }
 
     /// Sends an order and all that wait behind it.
-    async fn send_all(
-        &mut self,
-        first: ToWorker,
-        orders: &mut mpsc::UnboundedReceiver<ToWorker>,
-    ) -> anyhow::Result<()> {
-        self.sender.feed(&first).await.context("writing to the worker")?;
-        while let Ok(order) = orders.try_recv() {
-            self.sender.feed(&order).await.context("writing to the worker")?;
-        }
-        self.sender.flush().await.context("writing to the worker")
-    }
-
-    /// Ends the worker, and waits until it has cleaned up.
-    async fn say_goodbye(mut self) {
-        let goodbye = async {
-            self.sender.send(&ToWorker::Shutdown).await?;
-            while let Ok(message) = self.next().await {
-                if message == ToDriver::Bye {
-                    break;
-                }
+    async fn send_all(&mut self, line: &mut Line, first: ToWorker) -> anyhow::Result<()> {
+        let mut next = Some(first);
+        while let Some(order) = next {
+            if order == ToWorker::Shutdown {
+                self.farewell = Farewell::Shutdown;
             }
-            anyhow::Ok(())
+            line.feed(&order).await?;
+            next = self.waiting.pop_front().or_else(|| self.orders.try_recv().ok());
+        }
+        line.flush().await
+    }
+
+    /// Waits until the worker is heard of again, over the line that fell silent or a new one; none once it is given up.
+    async fn regain(&mut self, mut old: Option<Line>, heard: Moment) -> Option<Line> {
+        if !std::mem::replace(&mut self.suspect, true) {
+            self.note(Note::Suspect);
+        }
+        let lost_after = self.shared.timing.lost_after;
+        let mut deadline = clock::instant(heard + lost_after).into();
+        let mut over = false;
+        let (shared, worker, host) = (Arc::clone(&self.shared), self.worker, self.host.clone());
+        let again = line::connect_again(&shared, worker, &host);
+        tokio::pin!(again);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => {
+                    let text = format!("nothing was heard of it for {} s", lost_after.as_secs());
+                    return self.end(Note::Lost(text));
+                }
+                said = next_of(&mut old) => match said {
+                    Ok(ToDriver::Fenced(reign)) => return self.end(Note::Fenced(reign)),
+                    Ok(message) => {
+                        self.note(Note::Said(message));
+                        self.be_back();
+                        return old;
+                    }
+                    Err(_) => {
+                        self.shared.feed.suspend(worker);
+                        if let Some(line) = old.take() {
+                            line.close_later();
+                        }
+                    }
+                },
+                order = self.orders.recv(), if !over => match order {
+                    Some(order) => self.waiting.push_back(order),
+                    // One that is to end may still be reached, so that it does not have to wait for its own end.
+                    None if self.waiting.back() == Some(&ToWorker::Shutdown) => {
+                        over = true;
+                        deadline = deadline.min(clock::instant(clock::now() + FAREWELL_MAX).into());
+                    }
+                    None => return None,
+                },
+                met = &mut again => match met {
+                    Ok((line, holdings)) => {
+                        if let Some(old) = old {
+                            old.close_later();
+                        }
+                        return self.take_back(line, holdings).await;
+                    }
+                    Err(Broken::Fenced(reign)) => return self.end(Note::Fenced(reign)),
+                    Err(Broken::Gone(text) | Broken::Away(text)) => return self.end(Note::Lost(text)),
+                },
+            }
+        }
+    }
+
+    /// Goes on over a new line.
+    async fn take_back(&mut self, mut line: Line, holdings: Holdings) -> Option<Line> {
+        if let Err(error) = prepare(&self.shared, self.worker, &self.host, &mut line, holdings.setup).await {
+            return self.end(Note::Lost(format!("{error:#}")));
+        }
+        let mut attempts = holdings.attempts;
+        // What it is about to be sent it has as good as received.
+        attempts.extend(self.waiting.iter().filter_map(|order| match order {
+            ToWorker::Start { attempt, .. } => Some((*attempt, Held::Waiting)),
+            ToWorker::Prepare(_)
+            | ToWorker::Kill(_)
+            | ToWorker::Forget(_)
+            | ToWorker::Published(_)
+            | ToWorker::Keep { .. }
+            | ToWorker::Ping
+            | ToWorker::Leave
+            | ToWorker::Shutdown => None,
+        }));
+        self.note(Note::Holds(attempts));
+        self.be_back();
+        Some(line)
+    }
+
+    fn be_back(&mut self) {
+        self.suspect = false;
+        self.note(Note::Back);
+    }
+
+    /// Ends the worker if that was ordered, else lets it wait for another driver.
+    async fn part(&mut self, mut line: Line) {
+        let time_max = match self.farewell {
+            Farewell::Leave => LEAVE_MAX,
+            Farewell::Shutdown => GOODBYE_MAX,
         };
-        // A host that does not answer cleans up by itself, when its grace is over.
-        let _late = timeout(GOODBYE_MAX, goodbye).await;
+        let parting = async {
+            if self.farewell == Farewell::Leave {
+                line.send(&ToWorker::Leave).await?;
+            }
+            line.until_bye().await
+        };
+        // One that does not answer sees the end of the connection, and cleans up by itself when its grace is over.
+        let _late = timeout(time_max, parting).await;
+        line.close().await;
     }
 }
 
-/// Watches for silence.
-struct Watch {
-    heard: Moment,
-    suspect: bool,
-}
-
-impl Watch {
-    fn heard_now(&mut self, note: &impl Fn(Note)) {
-        self.heard = clock::now();
-        if std::mem::take(&mut self.suspect) {
-            note(Note::Back);
-        }
-    }
-
-    fn look(&mut self, note: &impl Fn(Note), timing: &Timing) -> anyhow::Result<()> {
-        let silence = clock::now().since(self.heard);
-        if silence >= timing.lost_after {
-            bail!("nothing was heard of it for {} s", silence.as_secs());
-        }
-        if silence >= timing.suspect_after && !self.suspect {
-            self.suspect = true;
-            note(Note::Suspect);
-        }
-        Ok(())
+/// Those that waited come first.
+async fn next_order(
+    waiting: &mut VecDeque<ToWorker>,
+    orders: &mut mpsc::UnboundedReceiver<ToWorker>,
+) -> Option<ToWorker> {
+    match waiting.pop_front() {
+        Some(order) => Some(order),
+        None => orders.recv().await,
     }
 }
 
-/// A failed setup with what the command said.
-fn in_words(failure: &Failure) -> String {
-    match failure.stderr_tail.as_str() {
-        "" => failure.cause.to_string(),
-        tail => format!("{}: {tail}", failure.cause),
+/// Waits for the end of orders; none of them matters.
+async fn until_over(orders: &mut mpsc::UnboundedReceiver<ToWorker>) {
+    while orders.recv().await.is_some() {}
+}
+
+/// What a silent line says after all.
+async fn next_of(line: &mut Option<Line>) -> anyhow::Result<ToDriver> {
+    match line {
+        Some(line) => line.next().await,
+        None => std::future::pending().await,
     }
 }

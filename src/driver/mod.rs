@@ -1,6 +1,6 @@
 //! The driver: the one place where scheduler, workers, journal and display meet.
 //!
-//! [`run()`] sets a job up and takes it down. In between the [`engine`] turns what [`host`]s say into scheduler events and
+//! [`run()`] sets a job up and takes it down; [`resume()`] goes on with one whose driver is gone. In between the [`engine`] turns what [`host`]s say into scheduler events and
 //! performs the actions that come out, in order. Bytes never pass through the engine: [`feed`] serves them to workers,
 //! [`ask`] answers other terminals. [`collect`] fetches results, [`output`] gives them their final names. [`state`] is what a
 //! job leaves on this machine, [`stored`] what it takes to go on with it.
@@ -10,17 +10,24 @@
 pub mod ask;
 
 mod collect;
+mod copies;
 mod engine;
 mod feed;
+mod find;
 mod host;
+mod line;
 mod opening;
 mod output;
 mod pack;
+mod prepare;
+mod resume;
 mod run;
 
 pub mod state;
 pub mod stored;
 
+pub use find::find;
 pub use host::Timing;
 pub use output::OutputFolder;
-pub use run::{Request, run};
+pub use resume::{Force, Resumption, resume};
+pub use run::{Means, Request, run};

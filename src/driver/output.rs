@@ -12,7 +12,7 @@ use fs_err::File;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::error::{Fault, Kind};
-use crate::ids::{AttemptId, JobId};
+use crate::ids::{AttemptId, JobId, TaskId};
 use crate::job::Output;
 use crate::worker::{part_in, part_name};
 
@@ -45,14 +45,23 @@ impl OutputFolder {
         Ok(())
     }
 
-    /// Makes the temporary folder.
+    /// The output of a job, whether or not anything of it was made.
+    ///
+    /// # Errors
+    /// When the folder's name is none.
+    pub fn of(output: Output, job: &JobId) -> anyhow::Result<Self> {
+        let temporary = beside(&output.folder, &format!("runner-{job}"))?;
+        Ok(OutputFolder { output, temporary })
+    }
+
+    /// Makes the temporary folder, or takes up the one that is there.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn create(output: Output, job: &JobId) -> anyhow::Result<Self> {
-        let temporary = beside(&output.folder, &format!("runner-{job}"))?;
-        fs_err::create_dir_all(&temporary)?;
-        Ok(OutputFolder { output, temporary })
+        let output = OutputFolder::of(output, job)?;
+        fs_err::create_dir_all(&output.temporary)?;
+        Ok(output)
     }
 
     /// The folder in which parts are made.
@@ -79,6 +88,19 @@ impl OutputFolder {
             return Err(io::Error::other(format!("{} has {len} bytes instead of {bytes}", part.display())));
         }
         fs_err::rename(part, name)
+    }
+
+    /// The size of a task's part, if it has its final name.
+    pub fn committed(&self, task: TaskId) -> Option<u64> {
+        fs_err::symlink_metadata(self.temporary.join(part_name(task))).ok().map(|part| part.len())
+    }
+
+    /// Removes a part that has its final name.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn withdraw(&self, task: TaskId) -> io::Result<()> {
+        fs_err::remove_file(self.temporary.join(part_name(task)))
     }
 
     /// Gives the whole its final name, instead of the old one if there is any.
@@ -168,7 +190,7 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Epoch, TaskId};
+    use crate::ids::Epoch;
 
     fn attempt(number: u32) -> AttemptId {
         AttemptId { task: TaskId::reduce(0), epoch: Epoch(0), number }

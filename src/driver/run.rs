@@ -1,4 +1,6 @@
 //! A job from its plan to its end: everything is set up here, and everything is taken down here.
+//!
+//! A job that is begun and one that is gone on with differ in what is known beforehand; see [`super::resume`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,59 +9,52 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::ask::{AskSocket, Asked};
+use super::ask::AskSocket;
 use super::collect::{Collector, PartPlace};
-use super::engine::{Desk, Engine, Host};
+use super::copies::Copies;
+use super::engine::{Desk, Engine, Host, Parting};
 use super::feed::Feed;
-use super::host::{self, Shared, Timing};
+use super::host::{self, Entrance, Shared};
 use super::output::OutputFolder;
 use super::state::{JobFolder, StateFolder};
 use super::stored::StoredJob;
 use crate::clock;
 use crate::error::{Fault, Kind};
-use crate::facts::{End, Plan};
-use crate::fleet::{Fleet, Place, Source};
+use crate::facts::{End, Fact, Plan};
+use crate::fleet::{Fleet, HostSpec, Place};
 use crate::ids::{Epoch, JobId, Stage, WorkerId};
 use crate::input::Split;
-use crate::job::{Job, Output};
 use crate::journal::Journal;
 use crate::progress::Progress;
-use crate::protocol::control::Assignment;
-use crate::scheduler::{Config, Rules, Scheduler};
+use crate::protocol::control::{Assignment, Reign};
+use crate::scheduler::{Config, Scheduler};
 use crate::transport::Transport;
+use crate::units::Span;
 
 /// A job that is ready to run.
 pub struct Request {
-    /// What to run.
-    pub job: Job,
+    /// What to run, by whom, by which rules.
+    pub job: StoredJob,
     /// On what.
     pub splits: Vec<Split>,
-    /// What is shown of the input; the rest of the plan follows from the other fields.
-    pub files: u64,
-    /// Where the result goes.
-    pub output: Output,
-    /// By whom.
-    pub fleet: Fleet,
-    /// Where those were found, to be asked again.
-    pub source: Source,
-    /// Slots of a host that does not say; 0 for its cores.
-    pub slots: u32,
+    /// What the user should know beforehand.
+    pub hints: Vec<String>,
+    /// With what.
+    pub means: Means,
+}
+
+/// What a driver works with.
+pub struct Means {
     /// How hosts are reached.
     pub transport: Transport,
-    /// The configuration for ssh that it was made with, absolute.
-    pub ssh_config: Option<PathBuf>,
     /// This program's build.
     pub build: String,
     /// This program.
     pub binary: PathBuf,
-    /// When things are given up.
-    pub rules: Rules,
-    /// When silence counts.
-    pub timing: Timing,
+    /// Who this driver is, for people.
+    pub driver: String,
     /// Where jobs keep their state.
     pub state: PathBuf,
-    /// What the user should know beforehand.
-    pub hints: Vec<String>,
     /// What shows the job.
     pub progress: Progress,
 }
@@ -69,161 +64,226 @@ pub struct Request {
 /// # Errors
 /// A [`Fault`] that says why the job did not end well; others when this machine fails us.
 pub async fn run(request: Request) -> anyhow::Result<()> {
-    OutputFolder::check(&request.output)?;
-    let id = JobId::new(&request.job.name, clock::wall_ms() ^ u64::from(std::process::id()) << 20);
-    let folder = StateFolder::new(&request.state).create(&id, &stored(&request), &request.splits, &request.binary)?;
-    let output = OutputFolder::create(request.output.clone(), &id)?;
-    let (socket, asks) = AskSocket::bind(folder.path())?;
-    let ended = run_into(request, &id, folder, output.clone(), asks).await;
-    if !ended.as_ref().is_ok_and(|ended| ended.keeps_result) {
-        output.abandon();
+    let Request { job, splits, hints, mut means } = request;
+    OutputFolder::check(&job.output)?;
+    let id = JobId::new(&job.job.name, clock::wall_ms() ^ u64::from(std::process::id()) << 20);
+    let folder = StateFolder::new(&means.state).create(&id, &job, &splits, &means.binary)?;
+    let output = OutputFolder::create(job.output.clone(), &id)?;
+    let journal = Journal::create(&folder.journal())?;
+    means.progress.say(&format!("job {id} on {} (from {})", workers(&job.fleet), job.fleet.origin));
+    hints.iter().for_each(|hint| means.progress.say(hint));
+    let plan = plan(&job, &splits, &id);
+    let scheduler = Scheduler::new(Config {
+        maps: plan.splits.clone(),
+        reduces: plan.reduces,
+        epoch: Epoch(0),
+        rules: job.rules.clone(),
+    });
+    let hosts = seats(&job.fleet);
+    let reign = reign(Epoch(0), &means.driver);
+    let start = Start {
+        id,
+        folder,
+        output,
+        journal,
+        scheduler,
+        beginning: vec![Fact::JobPlanned(plan)],
+        hosts,
+        desk: Desk::default(),
+        job,
+        splits: Arc::new(splits),
+    };
+    let shared = shared(&start, reign, means.transport, means.build);
+    start.run(shared, means.progress).await
+}
+
+/// A job that is about to run.
+pub(super) struct Start {
+    pub id: JobId,
+    pub job: StoredJob,
+    pub splits: Arc<Vec<Split>>,
+    pub folder: JobFolder,
+    pub output: OutputFolder,
+    pub journal: Journal,
+    pub scheduler: Scheduler,
+    /// Facts to begin with.
+    pub beginning: Vec<Fact>,
+    /// By worker, without gaps.
+    pub hosts: Vec<Seat>,
+    pub desk: Desk,
+}
+
+/// A worker's place in the job.
+pub(super) struct Seat {
+    /// Its name for people.
+    pub name: String,
+    /// What is known of its host; none once it was given up.
+    pub host: Option<(HostSpec, Entrance)>,
+}
+
+/// Everything that the tasks of hosts share, with the end at which the engine hears them.
+pub(super) fn shared(
+    start: &Start,
+    reign: Reign,
+    transport: Transport,
+    build: String,
+) -> (Arc<Shared>, mpsc::UnboundedReceiver<(WorkerId, host::Note)>) {
+    let (notes, notes_in) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared {
+        job: start.id.clone(),
+        build,
+        reign,
+        transport,
+        feed: Arc::new(Feed::new(Arc::clone(&start.splits), start.job.job.files.clone())),
+        assignment: Assignment {
+            job: start.job.job.clone(),
+            id: start.id.clone(),
+            worker: WorkerId(0),
+            slots: start.job.slots,
+            memory: None,
+            output_here: Some(start.output.temporary().to_owned()),
+        },
+        timing: start.job.timing,
+        notes,
+    });
+    (shared, notes_in)
+}
+
+impl Start {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub async fn run(
+        self,
+        (shared, notes): (Arc<Shared>, mpsc::UnboundedReceiver<(WorkerId, host::Note)>),
+        progress: Progress,
+    ) -> anyhow::Result<()> {
+        let interrupts = listen_for_interrupts()?;
+        let (socket, asks) = AskSocket::bind(self.folder.path())?;
+        let (hosts, tasks) = start_hosts(self.hosts, &shared);
+        let reduces = self.job.job.reduces();
+        let mut engine = Engine {
+            scheduler: self.scheduler,
+            journal: self.journal,
+            progress,
+            hosts,
+            last_stage: if reduces == 0 { Stage::Map } else { Stage::Reduce },
+            splits: self.splits,
+            collector: Collector::new(Arc::clone(&shared.feed), self.output.clone()),
+            output: self.output.clone(),
+            copies: Copies::new(self.folder.path()),
+            folder: self.folder,
+            notes,
+            interrupts,
+            asks,
+            desk: self.desk,
+        };
+        let end = engine.run(self.beginning).await;
+        let ended = Ended { end, interrupted_by: engine.interrupted_by(), keeps_result: engine.keeps_result() };
+        take_down(engine, tasks, &shared, ended.parting()).await;
+        if ended.parting() == Parting::End && !ended.keeps_result {
+            self.output.abandon();
+        }
+        socket.close().await;
+        ended.into_result(&self.id, &self.job)
     }
-    socket.close().await;
-    ended?.into_result(&id)
 }
 
 /// How a job ended.
 struct Ended {
-    end: End,
+    end: anyhow::Result<End>,
     interrupted_by: Kind,
     /// Whether the result is complete but not in its place.
     keeps_result: bool,
 }
 
 impl Ended {
-    fn into_result(self, id: &JobId) -> anyhow::Result<()> {
+    /// What is worth being kept is kept: another driver can go on, unless all is done or cannot be done.
+    fn parting(&self) -> Parting {
+        match &self.end {
+            Ok(End::Failed { kind: Kind::Fenced, .. } | End::Interrupted) | Err(_) => Parting::Leave,
+            Ok(End::Done | End::Failed { .. } | End::Cancelled) => Parting::End,
+        }
+    }
+
+    fn into_result(self, id: &JobId, job: &StoredJob) -> anyhow::Result<()> {
+        let grace = Span(job.timing.orphan_grace);
+        let resume = format!("`runner resume {id}` goes on with it, on workers that keep what they have for {grace}");
         let fault = match self.end {
-            End::Done => return Ok(()),
-            End::Failed { kind: kind @ Kind::TaskFailed, text } => {
+            Ok(End::Done) => return Ok(()),
+            Ok(End::Failed { kind: kind @ Kind::TaskFailed, text }) => {
                 Fault::new(kind, format!("{text}\n(`runner logs {id}` shows all that the attempts wrote to stderr)"))
             }
-            End::Failed { kind, text } => Fault::new(kind, text),
-            End::Interrupted => Fault::new(self.interrupted_by, "interrupted"),
-            End::Cancelled => Fault::new(Kind::Cancelled, "cancelled by `runner cancel`"),
+            Ok(End::Failed { kind, text }) => Fault::new(kind, text),
+            Ok(End::Interrupted) => Fault::new(self.interrupted_by, format!("interrupted; {resume}")),
+            Ok(End::Cancelled) => Fault::new(Kind::Cancelled, "cancelled by `runner cancel`"),
+            Err(error) => return Err(error.context(format!("the job stopped; {resume}"))),
         };
         Err(fault.into())
     }
 }
 
-/// Runs a job whose folders are made.
-async fn run_into(
-    request: Request,
-    id: &JobId,
-    folder: JobFolder,
-    output: OutputFolder,
-    asks: mpsc::UnboundedReceiver<Asked>,
-) -> anyhow::Result<Ended> {
-    let plan = plan(&request, id);
-    let mut progress = request.progress;
-    progress.say(&format!("job {id} on {} (from {})", workers(&request.fleet), request.fleet.origin));
-    request.hints.iter().for_each(|hint| progress.say(hint));
-    let splits = Arc::new(request.splits);
-    let feed = Arc::new(Feed::new(Arc::clone(&splits), request.job.files.clone()));
-    let journal = Journal::create(&folder.journal())?;
-    let interrupts = listen_for_interrupts()?;
-    let (notes, notes_in) = mpsc::unbounded_channel();
-    let shared = Arc::new(Shared {
-        job: id.clone(),
-        build: request.build,
-        epoch: Epoch(0),
-        transport: request.transport,
-        feed: Arc::clone(&feed),
-        assignment: Assignment {
-            job: request.job,
-            id: id.clone(),
-            worker: WorkerId(0),
-            slots: request.slots,
-            memory: None,
-            output_here: Some(output.temporary().to_owned()),
-        },
-        timing: request.timing,
-        notes,
-    });
-    let (hosts, tasks) = start_hosts(&request.fleet, &shared);
-    let mut engine = Engine {
-        scheduler: Scheduler::new(Config {
-            maps: plan.splits.clone(),
-            reduces: plan.reduces,
-            epoch: Epoch(0),
-            rules: request.rules,
-        }),
-        journal,
-        progress,
-        hosts,
-        last_stage: if plan.reduces == 0 { Stage::Map } else { Stage::Reduce },
-        splits,
-        collector: Collector::new(feed, output.clone()),
-        output,
-        folder,
-        notes: notes_in,
-        interrupts,
-        asks,
-        desk: Desk::default(),
-    };
-    let end = engine.run(plan).await;
-    let (interrupted_by, keeps_result) = (engine.interrupted_by(), engine.keeps_result());
-    take_down(engine, tasks, &shared).await;
-    Ok(Ended { end: end?, interrupted_by, keeps_result })
-}
-
-/// What another driver needs to go on.
-fn stored(request: &Request) -> StoredJob {
-    StoredJob {
-        version: StoredJob::VERSION,
-        build: request.build.clone(),
-        job: request.job.clone(),
-        output: request.output.clone(),
-        files: request.files,
-        source: request.source.clone(),
-        fleet: request.fleet.clone(),
-        slots: request.slots,
-        rules: request.rules.clone(),
-        timing: request.timing,
-        ssh_config: request.ssh_config.clone(),
-    }
-}
-
-fn plan(request: &Request, id: &JobId) -> Plan {
-    let splits: Vec<u64> = request.splits.iter().map(Split::bytes).collect();
+pub(super) fn plan(job: &StoredJob, splits: &[Split], id: &JobId) -> Plan {
+    let bytes: Vec<u64> = splits.iter().map(Split::bytes).collect();
     Plan {
         job: Some(id.clone()),
-        name: request.job.name.clone(),
+        name: job.job.name.clone(),
         wall_ms: clock::wall_ms(),
-        output: request.output.folder.clone(),
-        files: request.files,
-        bytes: splits.iter().sum(),
-        splits,
-        reduces: request.job.reduces(),
+        output: job.output.folder.clone(),
+        files: job.files,
+        bytes: bytes.iter().sum(),
+        splits: bytes,
+        reduces: job.job.reduces(),
     }
 }
 
-fn workers(fleet: &Fleet) -> String {
+/// This driver's turn at a job.
+pub(super) fn reign(epoch: Epoch, driver: &str) -> Reign {
+    use std::hash::{BuildHasher, RandomState};
+    // The standard library keys its hash tables by chance.
+    let token = RandomState::new().hash_one(std::process::id());
+    Reign { epoch, token, driver: driver.to_owned() }
+}
+
+pub(super) fn workers(fleet: &Fleet) -> String {
     match fleet.hosts.len() {
         1 => "1 worker".to_owned(),
         many => format!("{many} workers"),
     }
 }
 
+/// A place for each host of a fleet.
+fn seats(fleet: &Fleet) -> Vec<Seat> {
+    let hosts = fleet.hosts.iter().zip(fleet.names());
+    hosts.map(|(host, name)| Seat { name, host: Some((host.clone(), Entrance::New)) }).collect()
+}
+
 /// Starts a task a host; connects go out at once, as far as the transport lets them.
-fn start_hosts(fleet: &Fleet, shared: &Arc<Shared>) -> (Vec<Host>, JoinSet<()>) {
+fn start_hosts(seats: Vec<Seat>, shared: &Arc<Shared>) -> (Vec<Host>, JoinSet<()>) {
     let mut tasks = JoinSet::new();
     let mut hosts = Vec::new();
-    for ((index, host), name) in fleet.hosts.iter().enumerate().zip(fleet.names()) {
-        let worker = WorkerId(index as u32);
+    for (worker, Seat { name, host }) in (0..).map(WorkerId).zip(seats) {
+        let Some((host, entrance)) = host else {
+            hosts.push(Host::gone(name));
+            continue;
+        };
         let (orders, orders_in) = mpsc::unbounded_channel();
         let parts = match host.place {
             Place::ThisMachine => PartPlace::Here,
             Place::Ssh => PartPlace::Worker(worker),
         };
         hosts.push(Host::new(name, orders, parts));
-        tasks.spawn(host::run(Arc::clone(shared), worker, host.clone(), orders_in));
+        // Whoever wants something from it waits.
+        shared.feed.suspend(worker);
+        tasks.spawn(host::run(Arc::clone(shared), worker, host, entrance, orders_in));
     }
     (hosts, tasks)
 }
 
-/// Ends all workers and connections, then the display.
-async fn take_down(mut engine: Engine, mut tasks: JoinSet<()>, shared: &Shared) {
-    engine.wind_down().await;
+/// Ends all connections, and workers as `parting` says; then the display.
+async fn take_down(mut engine: Engine, mut tasks: JoinSet<()>, shared: &Shared, parting: Parting) {
+    engine.wind_down(parting).await;
     while tasks.join_next().await.is_some() {}
     shared.feed.disconnect_all();
     shared.transport.close().await;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use fs_err::File;
 
+use super::output::OutputFolder;
 use super::stored::{Files, StoredJob, forget_builds, keep_binary, splits_from_lines, splits_to_lines};
 use crate::clock;
 use crate::error::{Fault, Kind};
@@ -16,6 +17,7 @@ use crate::folders::private_folder;
 use crate::ids::{AttemptId, JobId};
 use crate::input::Split;
 use crate::journal::Journal;
+use crate::protocol::copy::JobCopy;
 use crate::report::{Driver, JobLine, Report};
 
 /// The folder of all jobs.
@@ -56,6 +58,40 @@ impl StateFolder {
         fs_err::write(files.job, job.to_json()?)?;
         keep_binary(binary, &self.builds, &job.build, &root).context("keeping the program with the job")?;
         Ok(JobFolder { root, _lock: Some(lock) })
+    }
+
+    /// Makes the folder of a job whose driver was on another machine, from the copy that a worker had.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn adopt(&self, id: &JobId, copy: &JobCopy, build: &str, binary: &Path) -> anyhow::Result<()> {
+        let root = self.jobs.join(id.as_str());
+        for folder in [&self.jobs, &root, &root.join("logs")] {
+            private_folder(folder)?;
+        }
+        let files = Files::of(&root);
+        fs_err::write(root.join("journal"), &copy.journal)?;
+        fs_err::write(files.splits, &copy.splits)?;
+        fs_err::write(files.job, &copy.job)?;
+        keep_binary(binary, &self.builds, build, &root).context("keeping the program with the job")
+    }
+
+    /// Opens the folder of a job to go on with it, and locks it.
+    ///
+    /// # Errors
+    /// A [`Fault`]: there is no such job, or a driver of this machine holds it.
+    pub fn open(&self, id: &JobId) -> anyhow::Result<JobFolder> {
+        let folder = self.find(id)?;
+        let lock = File::create(folder.root.join("lock"))?;
+        match lock.file().try_lock() {
+            Ok(()) => Ok(JobFolder { _lock: Some(lock), ..folder }),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                Err(Fault::new(Kind::Fenced, format!("job {id} is held by a driver that runs on this machine")).into())
+            }
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("locking {}", folder.root.display()))
+            }
+        }
     }
 
     /// Removes the oldest jobs until so many are left, but none that a driver holds.
@@ -133,6 +169,17 @@ impl JobFolder {
         &self.root
     }
 
+    /// Stores the job anew, where it goes on in another place or on other hosts.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn store(&self, job: &StoredJob) -> anyhow::Result<()> {
+        let path = Files::of(&self.root).job;
+        let fresh = path.with_extension("fresh");
+        fs_err::write(&fresh, job.to_json()?)?;
+        Ok(fs_err::rename(fresh, path)?)
+    }
+
     /// The job as it was stored.
     ///
     /// # Errors
@@ -140,6 +187,14 @@ impl JobFolder {
     pub fn stored(&self) -> anyhow::Result<StoredJob> {
         let path = Files::of(&self.root).job;
         StoredJob::from_json(&fs_err::read(&path)?).with_context(|| path.display().to_string())
+    }
+
+    /// The build that began it, whatever the form in which it stored the job.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn build(&self) -> anyhow::Result<Option<String>> {
+        Ok(StoredJob::build_of(&fs_err::read(Files::of(&self.root).job)?))
     }
 
     /// Its splits.
@@ -208,10 +263,22 @@ fn remove_unless_held(root: &Path) -> anyhow::Result<()> {
     if let Ok(Err(std::fs::TryLockError::WouldBlock)) = lock.as_ref().map(|lock| lock.file().try_lock()) {
         return Ok(());
     }
+    abandon_output(root);
     match fs_err::remove_dir_all(root) {
         // Another driver was there first.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => Ok(removed?),
+    }
+}
+
+/// Removes what an interrupted job has made of its output: without its folder nobody can go on with it.
+fn abandon_output(root: &Path) {
+    let id = root.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<JobId>().ok());
+    let stored = fs_err::read(Files::of(root).job).ok().and_then(|json| StoredJob::from_json(&json).ok());
+    if let (Some(id), Some(stored)) = (id, stored)
+        && let Ok(output) = OutputFolder::of(stored.output, &id)
+    {
+        output.abandon();
     }
 }
 

@@ -3,6 +3,7 @@
 //! `job.json` holds it for people too; the splits, which can be a hundred thousand, lie beside it in a line each. Beside
 //! them lies the program itself, so that a job is gone on with by the build that began it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,7 +11,8 @@ use rustix::fs::{AtFlags, CWD, linkat};
 use serde::{Deserialize, Serialize};
 
 use super::host::Timing;
-use crate::fleet::{Fleet, Source};
+use crate::fleet::{Fleet, HostSpec, Source};
+use crate::ids::WorkerId;
 use crate::input::Split;
 use crate::job::{Job, Output};
 use crate::scheduler::Rules;
@@ -35,6 +37,9 @@ pub struct StoredJob {
     pub source: Source,
     /// The hosts that it found.
     pub fleet: Fleet,
+    /// Workers that were found elsewhere than their name says, by a driver on another machine.
+    #[serde(default)]
+    pub places: BTreeMap<WorkerId, HostSpec>,
     /// Slots of a host that does not say; 0 for its cores.
     pub slots: u32,
     /// When things are given up.
@@ -201,6 +206,7 @@ mod tests {
             files: 1,
             source: Source::ThisMachine,
             fleet,
+            places: BTreeMap::new(),
             slots: 2,
             rules: Rules::default(),
             timing: Timing { suspect_after: second, lost_after: 6 * second, orphan_grace: 60 * second },

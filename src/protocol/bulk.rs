@@ -2,7 +2,7 @@
 //!
 //! Either end may [`Mux::fetch`]; the other end answers through its [`Serve`]. The one who fetches grants credit as it
 //! consumes, so at most [`WINDOW`] bytes of a stream are under way or waiting, and a reader that stands still stalls
-//! only itself. A stream ends with the hash of its bytes, or with the words of what went wrong; a stream that is cut is
+//! only itself. A stream that a broken connection cut is asked for again from where it broke off. A stream ends with the hash of its bytes, or with the words of what went wrong; a stream that is cut is
 //! an error, never a short file.
 
 mod incoming;
@@ -119,6 +119,8 @@ enum Frame {
     Open {
         stream: u32,
         request: Request,
+        /// Bytes at the beginning that the fetching end has.
+        skip: u64,
     },
     Credit {
         stream: u32,
@@ -163,8 +165,25 @@ impl Mux {
         self.owner.shared.closed.cancelled().await;
     }
 
+    /// Whether the connection is gone.
+    pub fn is_closed(&self) -> bool {
+        self.owner.shared.closed.is_cancelled()
+    }
+
+    /// Ends the connection for all its clones.
+    pub fn close(&self) {
+        self.owner.shared.close();
+        let _gone = self.owner.shared.frames.send(Bytes::new());
+    }
+
     /// Asks for bytes. That the other end refuses or goes away is told by the stream.
     pub fn fetch(&self, request: Request) -> Incoming {
+        self.fetch_from(request, 0)
+    }
+
+    /// Asks for the bytes behind the first `skip`, which came over an earlier connection: what is asked for is the same
+    /// bytes each time.
+    pub fn fetch_from(&self, request: Request, skip: u64) -> Incoming {
         let shared = &self.owner.shared;
         let stream = shared.next_stream.fetch_add(1, Ordering::Relaxed);
         let (sender, arrivals) = mpsc::unbounded_channel();
@@ -173,7 +192,7 @@ impl Mux {
             tables.incoming.insert(stream, sender);
         }
         drop(tables);
-        shared.send(&Frame::Open { stream, request });
+        shared.send(&Frame::Open { stream, request, skip });
         shared.send(&Frame::Credit { stream, bytes: WINDOW as u32 });
         Incoming::new(Arc::clone(shared), stream, arrivals)
     }
@@ -265,7 +284,7 @@ fn handle_frame(shared: &Arc<Shared>, mut frame: BytesMut, serve: &Arc<dyn Serve
         return Ok(());
     }
     match frames::decode(frame.get(1..).unwrap_or_default())? {
-        Frame::Open { stream, request } => open(shared, stream, request, serve),
+        Frame::Open { stream, request, skip } => open(shared, stream, request, skip, serve),
         Frame::Credit { stream, bytes } => {
             if let Some(credit) = shared.tables().outgoing.get(&stream) {
                 credit.add_permits(bytes as usize);
@@ -281,7 +300,7 @@ fn handle_frame(shared: &Arc<Shared>, mut frame: BytesMut, serve: &Arc<dyn Serve
     Ok(())
 }
 
-fn open(shared: &Arc<Shared>, stream: u32, request: Request, serve: &Arc<dyn Serve>) {
+fn open(shared: &Arc<Shared>, stream: u32, request: Request, skip: u64, serve: &Arc<dyn Serve>) {
     let credit = Arc::new(Semaphore::new(0));
     let mut tables = shared.tables();
     if tables.closed {
@@ -289,7 +308,7 @@ fn open(shared: &Arc<Shared>, stream: u32, request: Request, serve: &Arc<dyn Ser
     }
     tables.outgoing.insert(stream, Arc::clone(&credit));
     drop(tables);
-    let out = Outgoing::new(Arc::clone(shared), stream, credit);
+    let out = Outgoing::new(Arc::clone(shared), stream, credit, skip);
     let ending = out.ending();
     let served = Arc::clone(serve).serve(request, out);
     tokio::spawn(async move { ending.end(served.await) });

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::copy::KeptFile;
 use crate::facts::{Failure, Work};
 use crate::ids::{AttemptId, Epoch, JobId, WorkerId};
 use crate::input::Split;
@@ -18,10 +19,28 @@ pub struct Hello {
     pub build: String,
     /// The job that the caller drives.
     pub job: JobId,
-    /// The caller's epoch.
-    pub epoch: Epoch,
+    /// Who drives it.
+    pub reign: Reign,
     /// What the connection is for.
     pub role: Role,
+}
+
+/// A driver's turn at a job. Each resume begins another one, and a worker obeys the newest that it has met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reign {
+    /// Raised by each resume; attempts are named by it.
+    pub epoch: Epoch,
+    /// Random: two drivers may take the same epoch.
+    pub token: u64,
+    /// Who the driver is, for people.
+    pub driver: String,
+}
+
+impl Reign {
+    /// Whether a worker that obeys `self` shall obey `other` from now on.
+    pub fn yields_to(&self, other: &Reign) -> bool {
+        *self == *other || self.epoch < other.epoch
+    }
 }
 
 /// What a connection is for.
@@ -40,6 +59,8 @@ pub enum Welcome {
     Accepted,
     /// Not with us; says why.
     Refused(String),
+    /// Another driver has taken over.
+    Fenced(Reign),
 }
 
 /// From the driver.
@@ -61,8 +82,19 @@ pub enum ToWorker {
     Forget(AttemptId),
     /// Where the segments of finished maps are, before the start of a reduce that reads them.
     Published(Vec<SegmentPlace>),
+    /// A piece of the job for another driver, should this one be lost with its machine.
+    Keep {
+        /// Of which file.
+        file: KeptFile,
+        /// Where it belongs in that.
+        offset: u64,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
     /// I am here.
     Ping,
+    /// The driver goes and may come back: keep everything. Answered by [`ToDriver::Bye`].
+    Leave,
     /// The job has ended: clean up and exit.
     Shutdown,
 }
@@ -70,6 +102,10 @@ pub enum ToWorker {
 /// From the worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToDriver {
+    /// All that there is: the first message on every connection, so that nothing is lost with an earlier one.
+    Holds(Holdings),
+    /// Another driver has taken over; the connection ends.
+    Fenced(Reign),
     /// Tasks may come.
     Ready,
     /// Shipping or setup failed here.
@@ -96,8 +132,64 @@ pub enum ToDriver {
         /// How much stderr was kept.
         stderr_bytes: u64,
     },
-    /// All is removed; the process exits.
+    /// All is removed, and the process exits; or the driver may leave.
     Bye,
+}
+
+/// What a worker has of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Holdings {
+    /// Whether it outlives its driver.
+    pub stay: Stay,
+    /// How far its preparation is.
+    pub setup: Setup,
+    /// All attempts that it was given and has not forgotten.
+    pub attempts: Vec<(AttemptId, Held)>,
+}
+
+/// What becomes of a worker at the end of the login that started it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stay {
+    /// It waits for the next driver.
+    Outlives,
+    /// It is killed by its machine.
+    EndsWithLogin,
+}
+
+/// How far a worker's preparation is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Setup {
+    /// It was not given the job yet.
+    Awaited,
+    /// Files are shipped, or the setup command runs.
+    UnderWay,
+    /// Tasks may come.
+    Done,
+    /// Shipping or setup failed here.
+    Failed(Failure),
+}
+
+/// How far an attempt is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Held {
+    /// It awaits its input or a slot.
+    Waiting,
+    /// It has a slot.
+    Running,
+    /// As [`ToDriver::Finished`].
+    Finished {
+        /// What it did.
+        work: Work,
+        /// How much stderr was kept.
+        stderr_bytes: u64,
+    },
+    /// As [`ToDriver::Failed`].
+    Failed {
+        /// How.
+        failure: Failure,
+        /// How much stderr was kept.
+        stderr_bytes: u64,
+    },
 }
 
 /// All that a worker must know of the job.

@@ -3,10 +3,12 @@
 //! Both ends are the same build, checked in the [`control::Hello`], so messages are serde enums in length-delimited
 //! postcard frames. A worker's socket takes two kinds of connection, each over an ssh connection of its own: one for
 //! [`control`], small and never blocked, and one for [`bulk`]: every byte of input, segment and output is pulled by the
-//! one who needs it, in streams that each have credit, so that a blocked reader stalls nobody else.
+//! one who needs it, in streams that each have credit, so that a blocked reader stalls nobody else. [`copy`] is what workers
+//! keep of a job for another driver.
 
 pub mod bulk;
 pub mod control;
+pub mod copy;
 pub mod frames;
 
 /// What stands before the first byte that is ours on a connection: login shells and rc files may print first, and all

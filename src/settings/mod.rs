@@ -248,7 +248,7 @@ impl Default for Worker {
             sort_memory: None,
             suspect_after: Span::seconds(5),
             lost_after: Span::seconds(30),
-            orphan_grace: Span::seconds(60),
+            orphan_grace: Span::seconds(2 * 60 * 60),
             binaries: BTreeMap::new(),
         }
     }

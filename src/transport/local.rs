@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::error::ConnectError;
 use super::machine::{Machine, ScratchQuality, machine_id};
 use super::shell::words_or;
-use super::{Channel, job_folder};
+use super::{Channel, Start, job_folder};
 use crate::clock;
 use crate::folders::private_folder;
 use crate::ids::{JobId, WorkerId};
@@ -51,12 +51,17 @@ impl LocalLink {
         &self.machine
     }
 
-    pub(super) async fn open(&self, job: &JobId, worker: WorkerId, grace: Duration) -> Result<Channel, ConnectError> {
+    pub(super) async fn open(&self, job: &JobId, worker: WorkerId, start: Start) -> Result<Channel, ConnectError> {
         let folder = job_folder(&self.machine.scratch, job, worker);
         let _starting = self.starting.lock().await;
-        let stream = match connect(&folder).await {
-            Ok(stream) => stream,
-            Err(_) => self.start(&folder, grace).await?,
+        let stream = match (connect(&folder).await, start) {
+            (Ok(stream), _) => stream,
+            (Err(_), Start::IfNone(grace)) => self.start(&folder, grace).await?,
+            (Err(error), Start::No) => {
+                return Err(ConnectError::Start {
+                    text: format!("no worker listens in {}: {error}", folder.display()),
+                });
+            }
         };
         let (reader, writer) = stream.into_split();
         Ok(Channel { reader: Box::new(reader), writer: Box::new(writer) })
@@ -169,7 +174,7 @@ mod tests {
         fs_err::set_permissions(&binary, PermissionsExt::from_mode(0o700)).expect("sets the mode");
         let link = LocalLink::new(&folder.path().join("root"), &binary, &[]).expect("makes one");
         let job = "job-1".parse().expect("an id");
-        let error = link.open(&job, WorkerId(0), Duration::ZERO).await.err().expect("fails");
+        let error = link.open(&job, WorkerId(0), Start::IfNone(Duration::ZERO)).await.err().expect("fails");
         assert_eq!(error, ConnectError::Start { text: "no luck today".into() });
     }
 

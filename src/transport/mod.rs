@@ -15,6 +15,7 @@ mod error;
 mod exec;
 mod gate;
 mod install;
+mod kept;
 mod local;
 mod machine;
 mod master;
@@ -102,6 +103,15 @@ pub enum Link {
     Ssh(SshLink),
     /// This machine.
     Local(LocalLink),
+}
+
+/// Whether a worker may be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// If none is there; it then stays so long without a driver.
+    IfNone(Duration),
+    /// Never: a worker that is gone has nothing any more.
+    No,
 }
 
 /// A stream of bytes to and from a worker's socket. Dropping the writer ends it.
@@ -253,21 +263,14 @@ impl Link {
         }
     }
 
-    /// Opens a stream to the worker of a job, which is started if it does not run, and then stays for `grace` without a
-    /// driver. Control and bulk go over connections of their own.
+    /// Opens a stream to the worker of a job. Control and bulk go over connections of their own.
     ///
     /// # Errors
-    /// The connection was lost, or the worker does not start.
-    pub async fn open(
-        &self,
-        job: &JobId,
-        worker: WorkerId,
-        role: Role,
-        grace: Duration,
-    ) -> Result<Channel, ConnectError> {
+    /// The connection was lost; or [`ConnectError::Start`], when the worker does not start, or is not there.
+    pub async fn open(&self, job: &JobId, worker: WorkerId, role: Role, start: Start) -> Result<Channel, ConnectError> {
         match self {
-            Link::Ssh(link) => link.open(job, worker, role, grace).await,
-            Link::Local(link) => link.open(job, worker, grace).await,
+            Link::Ssh(link) => link.open(job, worker, role, start).await,
+            Link::Local(link) => link.open(job, worker, start).await,
         }
     }
 

@@ -1,13 +1,12 @@
 //! A worker over ssh: two connections, so that many bytes never keep a heartbeat waiting.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::error::ConnectError;
 use super::machine::Machine;
 use super::master::Master;
 use super::shell::Site;
-use super::{Channel, job_folder};
+use super::{Channel, Start, job_folder};
 use crate::ids::{JobId, WorkerId};
 use crate::protocol::control::Role;
 
@@ -27,14 +26,14 @@ impl SshLink {
         job: &JobId,
         worker: WorkerId,
         role: Role,
-        grace: Duration,
+        start: Start,
     ) -> Result<Channel, ConnectError> {
-        let command = format!(
-            "exec {} worker attach --start {} {}",
-            self.binary.display(),
-            grace.as_secs(),
-            job_folder(&self.machine.scratch, job, worker).display()
-        );
+        let start = match start {
+            Start::IfNone(grace) => format!("--start {} ", grace.as_secs()),
+            Start::No => String::new(),
+        };
+        let folder = job_folder(&self.machine.scratch, job, worker);
+        let command = format!("exec {} worker attach {start}{}", self.binary.display(), folder.display());
         let master = self.master(role);
         match Site::Remote(master.session.clone()).run(&command, b"").await {
             Ok(mut running) => Ok(Channel {

@@ -15,7 +15,9 @@ use fs_err::File;
 use rustix::pipe::fcntl_setpipe_size;
 
 use super::command::PIPE_BYTES;
+use super::outlive::{Launch, runtime_folder};
 use crate::folders::private_folder;
+use crate::protocol::control::Stay;
 use crate::protocol::{MARKER, SOCKET};
 use crate::units::Span;
 
@@ -55,11 +57,32 @@ fn connect(folder: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(SOCKET)
 }
 
+/// Starts the worker so that it outlives this login, if that is possible.
 fn start_worker(folder: &Path, grace: Span) -> anyhow::Result<UnixStream> {
     private_folder(folder)?;
+    match Launch::here() {
+        Launch::Plain => start(Command::new("/proc/self/exe"), folder, grace, Stay::Outlives),
+        Launch::Scope => start(in_scope()?, folder, grace, Stay::Outlives)
+            .or_else(|_| start(Command::new("/proc/self/exe"), folder, grace, Stay::EndsWithLogin)),
+        Launch::Doomed => start(Command::new("/proc/self/exe"), folder, grace, Stay::EndsWithLogin),
+    }
+}
+
+/// Our program in a scope of the user's service manager.
+fn in_scope() -> io::Result<Command> {
+    let mut command = Command::new("systemd-run");
+    command.args(["--user", "--scope", "--quiet", "--collect", "--"]);
+    command.arg(fs_err::read_link("/proc/self/exe")?).env("XDG_RUNTIME_DIR", runtime_folder());
+    Ok(command)
+}
+
+fn start(mut command: Command, folder: &Path, grace: Span, stay: Stay) -> anyhow::Result<UnixStream> {
     let log = folder.join("serve.log");
-    let mut worker = Command::new("/proc/self/exe")
-        .args(["worker", "serve", "--grace", &grace.0.as_secs().to_string()])
+    command.args(["worker", "serve", "--grace", &grace.0.as_secs().to_string()]);
+    if stay == Stay::EndsWithLogin {
+        command.arg("--mortal");
+    }
+    let mut worker = command
         .arg(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

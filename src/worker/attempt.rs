@@ -16,6 +16,7 @@ use super::context::Context;
 use super::control::Control;
 use super::scratch::AttemptFolder;
 use super::stderr::{Kept, Log};
+use super::steady::Steady;
 use super::through::Commands;
 use super::{fetch, map, reduce};
 use crate::clock;
@@ -124,10 +125,9 @@ impl Attempt {
                     let bytes = move |split: &Split| SplitReader::open(split).map_err(blame::input);
                     return Ok(Box::new(move || map::run(&attempt, &split, bytes(&split)?)));
                 }
-                let mux = self.context.mux().await.map_err(io::Error::other)?;
-                let stream = mux.fetch(Request::Input { split: self.id.task.index });
-                self.control.attach_stream(stream.aborter());
-                Ok(Box::new(move || map::run(&attempt, &split, stream.into_reader())))
+                let request = Request::Input { split: self.id.task.index };
+                let stream = Steady::open(&self.context, &self.control, request).await?;
+                Ok(Box::new(move || map::run(&attempt, &split, stream)))
             }
             TaskInput::Partition { maps } => {
                 let sources = fetch::fetch(self, maps).await?;

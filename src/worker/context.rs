@@ -64,13 +64,14 @@ impl Context {
         &self.assignment.job
     }
 
-    /// The connection to the driver; waits for it.
+    /// The connection to the driver; waits for one that is whole.
     ///
     /// # Errors
     /// When the worker ends before there is one.
     pub async fn mux(&self) -> Result<Mux, String> {
         let mut bulk = self.bulk.clone();
-        let mux = bulk.wait_for(Option::is_some).await.map_err(|_closed| "the worker ends".to_owned())?;
+        let whole = |mux: &Option<Mux>| mux.as_ref().is_some_and(|mux| !mux.is_closed());
+        let mux = bulk.wait_for(whole).await.map_err(|_closed| "the worker ends".to_owned())?;
         mux.clone().ok_or_else(|| "the driver is gone".to_owned())
     }
 

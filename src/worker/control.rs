@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::clock::{self, Moment};
 use crate::ids::AttemptId;
 use crate::protocol::bulk::Aborter;
@@ -25,6 +27,8 @@ pub struct Control {
     bytes_done: AtomicU64,
     bytes_total: AtomicU64,
     ropes: Mutex<Ropes>,
+    /// Cancelled with the ropes.
+    is_cut: CancellationToken,
 }
 
 /// How long input was waited for.
@@ -60,6 +64,7 @@ impl Control {
 
     /// Makes the attempt fail: its commands are killed, its reads fail.
     pub fn cut(&self) {
+        self.is_cut.cancel();
         let ropes = std::mem::take(&mut *self.ropes.lock().unwrap_or_else(PoisonError::into_inner));
         for lifeline in ropes.lifelines {
             let _gone = lifeline.shutdown(Shutdown::Both);
@@ -67,6 +72,11 @@ impl Control {
         for stream in ropes.streams {
             stream.abort();
         }
+    }
+
+    /// Waits until [`Control::cut`] or [`Control::end`] is called.
+    pub async fn until_cut(&self) {
+        self.is_cut.cancelled().await;
     }
 
     /// Whether [`Control::end`] was called.
@@ -85,8 +95,8 @@ impl Control {
     /// A stream that the attempt reads, aborted when it is ended.
     pub fn attach_stream(&self, stream: Aborter) {
         self.ropes.lock().unwrap_or_else(PoisonError::into_inner).streams.push(stream);
-        if self.has_ended() {
-            self.end();
+        if self.is_cut.is_cancelled() {
+            self.cut();
         }
     }
 

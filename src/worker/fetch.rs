@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::attempt::Attempt;
 use super::blame::{carry, cause_of};
 use super::meter::Metered;
+use super::steady::Steady;
 use crate::facts::Cause;
 use crate::ids::{AttemptId, WorkerId};
 use crate::protocol::bulk::Request;
@@ -85,10 +86,9 @@ async fn pull(
     partition: u32,
     maps: Vec<AttemptId>,
 ) -> io::Result<Vec<(AttemptId, Source)>> {
-    let mux = attempt.context.mux().await.map_err(io::Error::other)?;
-    let stream = mux.fetch(Request::Segments { holder, partition, maps: maps.clone() });
-    attempt.control.attach_stream(stream.aborter());
-    let reader = Metered::new(stream.into_reader(), Arc::clone(&attempt.control));
+    let request = Request::Segments { holder, partition, maps: maps.clone() };
+    let stream = Steady::open(&attempt.context, &attempt.control, request).await?;
+    let reader = Metered::new(stream, Arc::clone(&attempt.control));
     let path = attempt.folder.runs().join(format!("from-{holder}"));
     let receiving = tokio::task::spawn_blocking(move || receive(reader, &maps, path));
     receiving.await.map_err(io::Error::other)?

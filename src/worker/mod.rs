@@ -19,15 +19,18 @@ mod fetch;
 mod map;
 mod memory;
 mod meter;
+mod outlive;
 mod part;
 mod reduce;
 mod scratch;
 mod session;
 mod ship;
 mod stderr;
+mod steady;
 mod through;
 
 pub mod attach;
+pub mod kept;
 pub mod serve;
 pub mod supervise;
 

@@ -20,6 +20,11 @@ impl Scratch {
         Scratch { root }
     }
 
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The shipped files, as every task sees them.
     pub fn files(&self) -> PathBuf {
         self.root.join("files")

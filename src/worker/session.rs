@@ -1,6 +1,9 @@
-//! The worker's state: the job it was given and the attempts that it runs.
+//! The worker's state: the job it was given, the attempts that it runs, and what has become of them.
+//!
+//! What attempts report goes through here on its way to the driver, so that a driver that comes, or comes back, is told
+//! everything that it may not have heard.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -10,26 +13,23 @@ use super::answer::Answers;
 use super::attempt;
 use super::context::Context;
 use super::control::Control;
+use super::kept;
 use super::scratch::Scratch;
 use super::ship;
 use crate::ids::AttemptId;
 use crate::protocol::bulk::Mux;
-use crate::protocol::control::{Assignment, Progress, TaskInput, ToDriver, ToWorker};
+use crate::protocol::control::{Assignment, Held, Holdings, Progress, Setup, Stay, TaskInput, ToDriver, ToWorker};
+use crate::protocol::copy::KeptFile;
 
 /// Whether there is more to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Go on.
     More,
+    /// The driver leaves, and may come back.
+    Leave,
     /// The job has ended.
     Last,
-}
-
-impl Order {
-    /// Whether this was the end.
-    pub fn is_last(self) -> bool {
-        self == Order::Last
-    }
 }
 
 /// See the module.
@@ -38,11 +38,29 @@ pub struct Session {
     answers: Arc<Answers>,
     report: mpsc::UnboundedSender<ToDriver>,
     bulk: watch::Receiver<Option<Mux>>,
-    /// Attempts that have not ended; those that have are dropped from it now and then.
-    attempts: HashMap<AttemptId, Arc<Control>>,
+    stay: Stay,
+    /// Attempts that are not forgotten.
+    attempts: BTreeMap<AttemptId, Entry>,
+    setup: Setup,
     /// Of the setup command.
-    setup: Arc<Control>,
+    setup_control: Arc<Control>,
     tasks: TaskTracker,
+}
+
+/// An attempt.
+struct Entry {
+    control: Arc<Control>,
+    held: Held,
+}
+
+impl Entry {
+    /// Whether it has not reported its end.
+    fn is_live(&self) -> bool {
+        match self.held {
+            Held::Waiting | Held::Running => true,
+            Held::Finished { .. } | Held::Failed { .. } => false,
+        }
+    }
 }
 
 impl Session {
@@ -52,14 +70,17 @@ impl Session {
         answers: Arc<Answers>,
         report: mpsc::UnboundedSender<ToDriver>,
         bulk: watch::Receiver<Option<Mux>>,
+        stay: Stay,
     ) -> Self {
         Session {
             scratch,
             answers,
             report,
             bulk,
-            attempts: HashMap::new(),
-            setup: Arc::default(),
+            stay,
+            attempts: BTreeMap::new(),
+            setup: Setup::Awaited,
+            setup_control: Arc::default(),
             tasks: TaskTracker::new(),
         }
     }
@@ -76,23 +97,70 @@ impl Session {
                     places.iter().for_each(|place| context.publish(place.map, place.holder));
                 }
             }
+            ToWorker::Keep { file, offset, bytes } => self.keep(file, offset, bytes),
             ToWorker::Ping => {}
+            ToWorker::Leave => return Order::Leave,
             ToWorker::Shutdown => return Order::Last,
         }
         Order::More
     }
 
-    /// How far the running attempts are.
-    pub fn progress(&mut self) -> Vec<Progress> {
-        // An attempt's task holds the other end of its control: without it, it has ended.
-        self.attempts.retain(|_, control| Arc::strong_count(control) > 1);
-        self.attempts.iter().map(|(attempt, control)| control.progress(*attempt)).collect()
+    /// Takes note of a report; whether the driver is to hear it. One that was ended in the moment in which it came to its
+    /// end is of no interest any more.
+    pub fn note(&mut self, report: &ToDriver) -> bool {
+        let (attempt, held) = match report {
+            ToDriver::Started(attempt) => (*attempt, Held::Running),
+            ToDriver::Finished { attempt, work, stderr_bytes } => {
+                (*attempt, Held::Finished { work: work.clone(), stderr_bytes: *stderr_bytes })
+            }
+            ToDriver::Failed { attempt, failure, stderr_bytes } => {
+                (*attempt, Held::Failed { failure: failure.clone(), stderr_bytes: *stderr_bytes })
+            }
+            ToDriver::Ready => {
+                self.setup = Setup::Done;
+                return true;
+            }
+            ToDriver::NotReady(failure) => {
+                self.setup = Setup::Failed(failure.clone());
+                return true;
+            }
+            ToDriver::Holds(_) | ToDriver::Fenced(_) | ToDriver::Progress(_) | ToDriver::Bye => return true,
+        };
+        match self.attempts.get_mut(&attempt) {
+            Some(entry) => {
+                entry.held = held;
+                true
+            }
+            None => {
+                if held != Held::Running {
+                    self.forget(attempt);
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether a driver came so far as to give it the job.
+    pub fn has_job(&self) -> bool {
+        self.setup != Setup::Awaited
+    }
+
+    /// All that there is.
+    pub fn holdings(&self) -> Holdings {
+        let attempts = self.attempts.iter().map(|(attempt, entry)| (*attempt, entry.held.clone())).collect();
+        Holdings { stay: self.stay, setup: self.setup.clone(), attempts }
+    }
+
+    /// How far the attempts are that have not ended.
+    pub fn progress(&self) -> Vec<Progress> {
+        let live = self.attempts.iter().filter(|(_, entry)| entry.is_live());
+        live.map(|(attempt, entry)| entry.control.progress(*attempt)).collect()
     }
 
     /// Ends everything and removes all files.
     pub async fn clean_up(&mut self) {
-        self.setup.end();
-        self.attempts.values().for_each(|control| control.end());
+        self.setup_control.end();
+        self.attempts.values().for_each(|entry| entry.control.end());
         self.tasks.close();
         self.tasks.wait().await;
         if let Err(error) = self.scratch.remove() {
@@ -106,7 +174,8 @@ impl Session {
             // Said twice: the first time counts.
             return;
         }
-        let (report, control) = (self.report.clone(), Arc::clone(&self.setup));
+        self.setup = Setup::UnderWay;
+        let (report, control) = (self.report.clone(), Arc::clone(&self.setup_control));
         self.tasks.spawn(async move {
             let message = match ship::prepare(context, control).await {
                 Ok(()) => ToDriver::Ready,
@@ -122,19 +191,27 @@ impl Session {
             return;
         }
         let control = Arc::new(Control::default());
-        self.attempts.insert(attempt, Arc::clone(&control));
+        self.attempts.insert(attempt, Entry { control: Arc::clone(&control), held: Held::Waiting });
         self.tasks.spawn(attempt::run(attempt, input, Arc::clone(context), control, self.report.clone()));
     }
 
+    fn keep(&mut self, file: KeptFile, offset: u64, bytes: Vec<u8>) {
+        // In order, since pieces of the journal follow each other; small enough not to be felt.
+        if let Err(error) = kept::write(self.scratch.root(), file, offset, &bytes) {
+            eprintln!("the copy of the job cannot be kept: {error}");
+        }
+    }
+
     fn kill(&mut self, attempt: AttemptId) {
-        match self.attempts.remove(&attempt).filter(|control| Arc::strong_count(control) > 1) {
-            Some(control) => control.end(),
-            // It had finished in this moment.
+        match self.attempts.remove(&attempt).filter(Entry::is_live) {
+            Some(entry) => entry.control.end(),
+            // It has ended.
             None => self.forget(attempt),
         }
     }
 
     fn forget(&mut self, attempt: AttemptId) {
+        self.attempts.remove(&attempt);
         let Some(context) = self.answers.context.get().cloned() else { return };
         context.drop_segment(attempt);
         self.tasks.spawn_blocking(move || context.scratch.attempt(attempt).remove());

@@ -10,6 +10,7 @@ use super::blame::{carry, cause_of};
 use super::context::Context;
 use super::control::Control;
 use super::stderr::Log;
+use super::steady::Steady;
 use super::through::Commands;
 use crate::facts::{Cause, Failure};
 use crate::input::Codec;
@@ -25,16 +26,15 @@ pub async fn prepare(context: Arc<Context>, control: Arc<Control>) -> Result<(),
     let failed = |error: io::Error| Failure::of(cause_of(&error));
     context.scratch.prepare().map_err(failed)?;
     for index in 0..context.job().files.len() {
-        fetch_file(&context, index).await.map_err(failed)?;
+        fetch_file(&context, &control, index).await.map_err(failed)?;
     }
     tokio::task::spawn_blocking(move || set_up(&context, &control))
         .await
         .map_err(|error| failed(io::Error::other(error)))?
 }
 
-async fn fetch_file(context: &Arc<Context>, index: usize) -> io::Result<()> {
-    let mux = context.mux().await.map_err(io::Error::other)?;
-    let stream = mux.fetch(Request::File { index: index as u32 }).into_reader();
+async fn fetch_file(context: &Arc<Context>, control: &Arc<Control>, index: usize) -> io::Result<()> {
+    let stream = Steady::open(context, control, Request::File { index: index as u32 }).await?;
     let (file, folder) = (context.job().files[index].clone(), context.scratch.files());
     let unpacking = tokio::task::spawn_blocking(move || {
         let named = |error: io::Error| {

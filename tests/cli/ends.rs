@@ -27,15 +27,19 @@ fn check_signal(signal: Signal, code: i32) {
     let desk = desk();
     let started = desk.path("started");
     let map = format!("touch '{}'; setsid sleep 1000", started.display());
-    let child = desk.command(&["mapreduce", "--map", &map, "in", "out"]).spawn().expect("runner starts");
+    let args = ["--set", "worker.orphan_grace=1s", "mapreduce", "--map", &map, "in", "out"];
+    let child = desk.command(&args).spawn().expect("runner starts");
     wait_until("the task runs", || started.exists());
     kill_process(Pid::from_child(&child), signal).expect("is there");
     let outcome = Outcome::wait(child);
     assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("interrupted"), "{}", outcome.stderr);
-    assert_eq!(desk.names(), ["in", "started", "workers.txt"]);
     desk.wait_until_clean();
-    assert_eq!(desk.only_job()["state"], "interrupted");
+    let job = desk.only_job();
+    assert_eq!(job["state"], "interrupted");
+    // What is committed is kept for whoever goes on.
+    let kept = format!(".out.runner-{}", job["id"].as_str().expect("an id"));
+    assert_eq!(desk.names(), [&*kept, "in", "started", "workers.txt"]);
 }
 
 #[test]

@@ -10,4 +10,5 @@ mod control;
 mod ends;
 mod limits;
 mod refusals;
+mod resume;
 mod shown;

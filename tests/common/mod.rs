@@ -115,20 +115,31 @@ impl Desk {
     /// The processes that were started from here.
     pub fn processes(&self) -> Vec<String> {
         let words = |folder: &PathBuf| fs_err::read(folder.join("cmdline")).unwrap_or_default();
-        let words = self.process_folders().iter().map(words).collect::<Vec<_>>();
-        words.iter().map(|words| String::from_utf8_lossy(words).replace('\0', " ")).collect()
+        let folders = self.process_folders();
+        folders.iter().map(words).map(|words| String::from_utf8_lossy(&words).replace('\0', " ")).collect()
     }
 
-    /// Their folders in /proc: they know this desk's home.
+    /// Their ids.
+    pub fn process_ids(&self) -> Vec<rustix::process::Pid> {
+        let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse().ok();
+        self.process_folders().iter().filter_map(number).filter_map(rustix::process::Pid::from_raw).collect()
+    }
+
+    /// Their folders in /proc.
     pub fn process_folders(&self) -> Vec<PathBuf> {
         let root = self.root.path().as_os_str().as_bytes();
-        let processes = fs_err::read_dir("/proc").expect("/proc").flatten();
+        let processes = fs_err::read_dir("/proc").expect("/proc").flatten().map(|process| process.path());
         let ours = processes.filter(|process| {
             // Not readable where it is somebody else's, or gone.
-            let environment = fs_err::read(process.path().join("environ")).unwrap_or_default();
+            let environment = fs_err::read(process.join("environ")).unwrap_or_default();
             environment.windows(root.len()).any(|window| window == root)
         });
-        ours.map(|process| process.path()).collect()
+        ours.collect()
+    }
+
+    /// The home of the person.
+    pub fn home(&self) -> PathBuf {
+        self.root.path().join("home")
     }
 
     /// The one job that was run here.

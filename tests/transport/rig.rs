@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use runner::fleet::{HostSpec, Place};
 use runner::ids::{Epoch, JobId, WorkerId};
-use runner::protocol::control::{Hello, Role, Welcome};
+use runner::protocol::control::{Hello, Reign, Role, Welcome};
 use runner::protocol::frames;
-use runner::transport::{ConnectError, Link, Transport, TransportConfig};
+use runner::transport::{ConnectError, Link, Start, Transport, TransportConfig};
 
 use crate::testbed::{self, Testbed, wait_until};
 
@@ -87,8 +87,14 @@ pub fn run<F: Future>(test: F) -> F::Output {
 
 /// Opens a stream to a worker, which answers with whatever it thinks of us.
 pub async fn greet(link: &Link, role: Role) {
-    let mut channel = link.open(&job("check"), WorkerId(0), role, GRACE).await.expect("a stream to the worker");
-    let hello = Hello { build: "x".into(), job: job("x"), epoch: Epoch(0), role };
+    let mut channel =
+        link.open(&job("check"), WorkerId(0), role, Start::IfNone(GRACE)).await.expect("a stream to the worker");
+    let hello = Hello {
+        build: "x".into(),
+        job: job("x"),
+        reign: Reign { epoch: Epoch(0), token: 1, driver: "a test".into() },
+        role,
+    };
     frames::write_one(&mut channel.writer, &hello).await.expect("the worker reads");
     let answer = frames::read_one(&mut channel.reader).await;
     let _welcome: Welcome = answer.expect("the worker answers");

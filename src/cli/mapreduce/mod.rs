@@ -3,17 +3,20 @@
 
 mod args;
 mod input;
-mod place;
+pub mod place;
 mod resolve;
 mod ship;
 mod typed;
+
+use std::path::Path;
 
 use super::context::{Context, say};
 use super::output::print;
 use super::runtime::wait_for;
 use super::{build, hosts, transport};
 use crate::driver::state::StateFolder;
-use crate::driver::{self, Request, Timing};
+use crate::driver::stored::StoredJob;
+use crate::driver::{self, Means, Request, Timing};
 use crate::job::builtin::BUILTINS;
 use crate::progress::Progress;
 use crate::scheduler::{Rules, StragglerRules};
@@ -33,34 +36,52 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let typed = typed::typed(args)?;
     let source = hosts::source(context)?;
     let fleet = hosts::resolve(&source)?;
-    let state = context.state_folder()?;
     let resolved = resolve::resolve(typed, &context.settings)?;
-    let build = build::ID;
     let settings = &context.settings;
-    let transport = transport::transport(context, build)?;
+    let ssh_config = settings.ssh.config.as_ref().map(std::path::absolute).transpose()?;
+    let means = means(context, ssh_config.as_deref())?;
     // The new job is one of those that stay. That an old one does not go is no reason not to run it.
-    if let Err(error) = StateFolder::new(&state).keep_newest(settings.jobs_kept as usize - 1) {
+    if let Err(error) = StateFolder::new(&means.state).keep_newest(settings.jobs_kept as usize - 1) {
         say(&format!("old jobs stay: {error:#}"));
     }
-    let request = Request {
+    let job = StoredJob {
+        version: StoredJob::VERSION,
+        build: build::ID.to_owned(),
         rules: rules(settings, resolved.job.limits.attempts_max),
         job: resolved.job,
-        splits: resolved.splits,
-        files: resolved.files,
         output: resolved.output,
-        fleet,
+        files: resolved.files,
         source,
+        fleet,
+        places: Default::default(),
         slots: settings.worker.slots.unwrap_or(0),
-        transport,
-        ssh_config: settings.ssh.config.as_ref().map(std::path::absolute).transpose()?,
-        build: build.to_owned(),
-        binary: build::OURSELVES.into(),
         timing: timing(settings),
-        state,
-        hints: resolved.hints,
-        progress: Progress::new(context.style),
+        ssh_config,
     };
-    wait_for(driver::run(request))?
+    wait_for(driver::run(Request { job, splits: resolved.splits, hints: resolved.hints, means }))?
+}
+
+/// What a driver of this process works with.
+///
+/// # Errors
+/// As [`transport::transport`], and where there is no place for the state of jobs.
+pub fn means(context: &Context, ssh_config: Option<&Path>) -> anyhow::Result<Means> {
+    Ok(Means {
+        state: context.state_folder()?,
+        transport: transport::transport(context, build::ID, ssh_config)?,
+        build: build::ID.to_owned(),
+        binary: build::OURSELVES.into(),
+        driver: driver_name(context),
+        progress: Progress::new(context.style),
+    })
+}
+
+/// Who this driver is, for whoever finds that it has taken over.
+fn driver_name(context: &Context) -> String {
+    let user = context.environment.variable("USER").or_else(|| context.environment.variable("LOGNAME"));
+    let user = user.map_or_else(|| "somebody".into(), |user| user.to_string_lossy());
+    let machine = rustix::system::uname();
+    format!("{user} on {} (process {})", machine.nodename().to_string_lossy(), std::process::id())
 }
 
 fn rules(settings: &Settings, attempts_max: u32) -> Rules {

@@ -18,6 +18,8 @@ pub struct Outgoing {
     stream: u32,
     credit: Arc<Semaphore>,
     hash: Arc<Mutex<Xxh3>>,
+    /// Bytes at the beginning that the other end has.
+    skip: u64,
 }
 
 /// Sends the end of the stream, once what serves it has returned.
@@ -28,8 +30,8 @@ pub(super) struct Ending {
 }
 
 impl Outgoing {
-    pub(super) fn new(shared: Arc<Shared>, stream: u32, credit: Arc<Semaphore>) -> Self {
-        Outgoing { shared, stream, credit, hash: Arc::default() }
+    pub(super) fn new(shared: Arc<Shared>, stream: u32, credit: Arc<Semaphore>, skip: u64) -> Self {
+        Outgoing { shared, stream, credit, hash: Arc::default(), skip }
     }
 
     pub(super) fn ending(&self) -> Ending {
@@ -41,6 +43,9 @@ impl Outgoing {
     /// # Errors
     /// [`io::ErrorKind::BrokenPipe`] when the other end wants no more or is gone.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let known = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+        self.skip -= known as u64;
+        let bytes = &bytes[known..];
         for chunk in bytes.chunks(CHUNK) {
             let permits = self.credit.acquire_many(chunk.len() as u32).await;
             permits.map_err(|_closed| io::ErrorKind::BrokenPipe)?.forget();

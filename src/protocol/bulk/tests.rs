@@ -90,3 +90,24 @@ async fn threads_read_streams_too() {
     });
     assert_eq!(read.await.expect("no panic").expect("arrives"), pattern(900));
 }
+
+#[tokio::test]
+async fn a_stream_goes_on_where_another_broke_off() {
+    let (near, _far) = pair();
+    for skip in [0, 1, 4000, 11_999, 12_000] {
+        let rest = all(near.fetch_from(Request::Input { split: 3 }, skip)).await.expect("arrives");
+        assert_eq!(rest, pattern(3)[skip as usize..], "{skip}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_ends_its_streams() {
+    let (near, far) = pair();
+    let mut stream = near.fetch(Request::Input { split: 1 << 20 });
+    stream.next().await.expect("arrives");
+    near.close();
+    assert!(near.is_closed());
+    let error = all(stream).await.expect_err("was cut");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    far.closed().await;
+}

@@ -1,0 +1,76 @@
+//! Giving a worker its job, and ending one that is not needed.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::time::timeout;
+
+use super::host::Shared;
+use super::line::Line;
+use crate::facts::Failure;
+use crate::fleet::{HostSpec, Place};
+use crate::ids::WorkerId;
+use crate::protocol::control::{Assignment, Setup, ToDriver, ToWorker};
+
+/// How long a worker may take to remove its files.
+pub const GOODBYE_MAX: Duration = Duration::from_secs(20);
+
+/// Gives a worker the job, if it does not have it, and waits until it is ready.
+///
+/// # Errors
+/// When it cannot be made ready, or the line breaks.
+pub async fn prepare(
+    shared: &Shared,
+    worker: WorkerId,
+    host: &HostSpec,
+    line: &mut Line,
+    setup: Setup,
+) -> anyhow::Result<()> {
+    // What it has to fetch comes over this line.
+    shared.feed.connect(worker, line.bulk.clone());
+    match setup {
+        Setup::Done => return Ok(()),
+        Setup::Failed(failure) => bail!(in_words(&failure)),
+        Setup::UnderWay => {}
+        Setup::Awaited => {
+            let slots = slots_of(host, shared, line);
+            let mut assignment = Assignment { worker, slots, memory: host.memory, ..shared.assignment.clone() };
+            if host.place == Place::Ssh {
+                assignment.output_here = None;
+            }
+            line.send(&ToWorker::Prepare(Box::new(assignment))).await?;
+        }
+    }
+    loop {
+        match line.next().await? {
+            ToDriver::Ready => return Ok(()),
+            ToDriver::NotReady(failure) => bail!(in_words(&failure)),
+            _other => {}
+        }
+    }
+}
+
+/// The host's own number, else the setting's, else its cores.
+pub fn slots_of(host: &HostSpec, shared: &Shared, line: &Line) -> u32 {
+    let said = host.slots.or(Some(shared.assignment.slots).filter(|slots| *slots > 0));
+    said.unwrap_or(line.cores()).max(1)
+}
+
+/// Ends the worker, and waits until it has cleaned up.
+pub async fn say_goodbye(mut line: Line) {
+    let goodbye = async {
+        line.send(&ToWorker::Shutdown).await?;
+        line.until_bye().await
+    };
+    // A host that does not answer cleans up by itself, when its grace is over.
+    let _late = timeout(GOODBYE_MAX, goodbye).await;
+    line.close().await;
+}
+
+/// A failed setup with what the command said.
+fn in_words(failure: &Failure) -> String {
+    match failure.stderr_tail.as_str() {
+        "" => failure.cause.to_string(),
+        tail => format!("{}: {tail}", failure.cause),
+    }
+}
