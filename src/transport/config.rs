@@ -29,13 +29,16 @@ ForwardX11 no
 Tunnel no
 ";
 
-/// The text of the file for `ssh -F`: ours, then `extra` if given, then the user's file and the system's.
+/// The text of the file for `ssh -F`: ours, then the `extra` ones, then the user's file and the system's.
 ///
 /// # Errors
-/// [`ConnectError::Here`] if the name of `extra` cannot be written in such a file.
-pub(super) fn generate(extra: Option<&Path>, connect_timeout: Duration) -> Result<String, ConnectError> {
+/// [`ConnectError::Here`] if the name of an `extra` cannot be written in such a file.
+pub(super) fn generate<'a>(
+    extra: impl IntoIterator<Item = &'a Path>,
+    connect_timeout: Duration,
+) -> Result<String, ConnectError> {
     let mut text = format!("{OVERRIDES}ConnectTimeout {}\n", connect_timeout.as_secs().max(1));
-    if let Some(extra) = extra {
+    for extra in extra {
         let path = std::path::absolute(extra).map_err(ConnectError::here)?;
         let name = path.to_str().filter(|name| !name.contains(['"', '*', '?', '[', '\\', '\n', '%', '$']));
         let Some(name) = name else {
@@ -269,11 +272,11 @@ mod tests {
 
     #[test]
     fn ours_stand_before_all_files() {
-        let text = generate(Some(Path::new("/my files/config")), Duration::from_secs(7)).expect("generates");
+        let text = generate([Path::new("/my files/config")], Duration::from_secs(7)).expect("generates");
         assert!(text.starts_with("BatchMode yes\n"), "{text}");
         let files =
             "ConnectTimeout 7\nInclude \"/my files/config\"\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n";
         assert!(text.ends_with(files), "{text}");
-        assert!(generate(Some(Path::new("/a\"b")), Duration::ZERO).is_err());
+        assert!(generate([Path::new("/a\"b")], Duration::ZERO).is_err());
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use memchr::memmem;
 use tokio::io::AsyncReadExt;
 
-use super::Transport;
 use super::config::Resolved;
 use super::error::ConnectError;
 use super::shell::{Reader, Site};
+use super::{LOGIN_TRIES_MAX, Transport};
 use crate::fleet::{HostSpec, Place};
 use crate::protocol::MARKER;
 use crate::protocol::control::Role;
@@ -34,11 +34,23 @@ impl Transport {
     /// # Errors
     /// The host cannot be reached, or the connection was lost before the command ended.
     pub async fn exec(&self, host: &HostSpec, command: &str) -> Result<Executed, ConnectError> {
+        self.exec_within(host, command, LOGIN_TRIES_MAX).await
+    }
+
+    /// The same with one login alone, for those who wait for a host and choose themselves when to try again.
+    ///
+    /// # Errors
+    /// As [`Transport::exec`].
+    pub async fn exec_once(&self, host: &HostSpec, command: &str) -> Result<Executed, ConnectError> {
+        self.exec_within(host, command, 1).await
+    }
+
+    async fn exec_within(&self, host: &HostSpec, command: &str, tries_max: u32) -> Result<Executed, ConnectError> {
         match host.place {
             Place::ThisMachine => exec(&Site::Here, command).await,
             Place::Ssh => {
                 let resolved = Resolved::ask(&self.ssh_config, host).await?;
-                let master = self.login(host, &resolved, Role::Control).await?;
+                let master = self.login_within(host, &resolved, Role::Control, tries_max).await?;
                 let executed = exec(&Site::Remote(Arc::clone(&master.session)), command).await;
                 master.close().await;
                 executed

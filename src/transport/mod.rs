@@ -143,6 +143,16 @@ impl Transport {
         })
     }
 
+    /// Lets a configuration for ssh go before all others but our own few overrides, from now on.
+    ///
+    /// # Errors
+    /// [`ConnectError::Here`]: its name cannot be written in such a file, or ours not be written.
+    pub fn put_first(&self, ssh_config: &Path) -> Result<(), ConnectError> {
+        let extra = [Some(ssh_config), self.config.ssh_config.as_deref()].into_iter().flatten();
+        let text = config::generate(extra, self.config.connect_timeout)?;
+        fs_err::write(&self.ssh_config, text).map_err(ConnectError::here)
+    }
+
     /// Logs in to a host, twice at once; looks at it; installs our binary if it is not there.
     ///
     /// # Errors
@@ -213,6 +223,16 @@ impl Transport {
     }
 
     async fn login(&self, host: &HostSpec, resolved: &Resolved, role: Role) -> Result<Master, ConnectError> {
+        self.login_within(host, resolved, role, LOGIN_TRIES_MAX).await
+    }
+
+    async fn login_within(
+        &self,
+        host: &HostSpec,
+        resolved: &Resolved,
+        role: Role,
+        tries_max: u32,
+    ) -> Result<Master, ConnectError> {
         let ciphers = match role {
             Role::Control => None,
             Role::Bulk => resolved.bulk_ciphers(self.default_ciphers.get_or_try_init(config::default_ciphers).await?),
@@ -224,12 +244,17 @@ impl Transport {
             ciphers: ciphers.as_deref(),
             time_max: self.config.connect_timeout + LOGIN_TIME_MAX,
         };
-        self.with_tries(resolved, || Master::launch(&self.folder, login)).await
+        self.with_tries(resolved, tries_max, || Master::launch(&self.folder, login)).await
     }
 
     /// Tries again what sshd dropped, after a wait and with fewer at once; nothing else, since what failed for a reason
     /// fails again, and sshd counts it (`PerSourcePenalties`).
-    async fn with_tries<T, F>(&self, resolved: &Resolved, attempt: impl Fn() -> F) -> Result<T, ConnectError>
+    async fn with_tries<T, F>(
+        &self,
+        resolved: &Resolved,
+        tries_max: u32,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, ConnectError>
     where
         F: Future<Output = Result<T, ConnectError>>,
     {
@@ -239,7 +264,7 @@ impl Transport {
             let pass = Arc::clone(&gate).enter().await;
             let one_of_all = self.logins.acquire().await;
             match attempt().await {
-                Err(error) if error.passes() && number < LOGIN_TRIES_MAX => pass.narrow(),
+                Err(error) if error.passes() && number < tries_max => pass.narrow(),
                 done => return done.map_err(|error| error.after(number)),
             }
             drop(one_of_all);
@@ -304,7 +329,7 @@ fn wait_before(number: u32) -> Duration {
 }
 
 /// A number by chance: the standard library keys its hash tables by chance, and each a different one.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::classify::classify;
 use super::config::{self, Resolved};
 use super::error::ConnectError;
-use super::{LOGIN_TIME_MAX, Transport};
+use super::{LOGIN_TIME_MAX, LOGIN_TRIES_MAX, Transport};
 use crate::fleet::HostSpec;
 
 /// What is known of a host's key.
@@ -74,7 +74,7 @@ impl Transport {
             let text = format!("host keys cannot be added to its UserKnownHostsFile `{}`", file.display());
             return Err(ConnectError::Here { text });
         }
-        let lines = self.with_tries(&resolved, || self.fetch(hop, &resolved)).await?;
+        let lines = self.with_tries(&resolved, LOGIN_TRIES_MAX, || self.fetch(hop, &resolved)).await?;
         if lines.is_empty() {
             return Ok(HostKey::Known);
         }
