@@ -4,10 +4,10 @@
 //! is an autoscaling group. Instances are asked for with filters and not with ids, so that one which EC2 has just
 //! forgotten is no error. [`fault`] puts EC2's errors into words.
 //!
-//! Nothing is launched, stopped or tagged here. Credentials, region, profile, endpoint and the number of tries are the
+//! Nothing is launched, stopped or tagged here: [`crate::cloud`] does that. Credentials, region, profile, endpoint and the number of tries are the
 //! usual ones of AWS's own tools (`AWS_*`, `~/.aws`, the instance's role).
 
-mod fault;
+pub mod fault;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance};
 
@@ -47,11 +47,19 @@ pub struct Tag {
 /// Usage: no tag was written. Otherwise those of [`find`].
 pub async fn discover(query: &str) -> Result<Fleet, Fault> {
     let tag = query.parse()?;
+    find(&access(None).await, &tag, PAGE_INSTANCES_MAX).await
+}
+
+/// Access to EC2 as the process's environment gives it, in this region if one is named.
+pub async fn access(region: Option<&str>) -> SdkConfig {
     // The behaviour is pinned, so that an update of the SDK changes nothing by itself. Its retries are the standard ones
     // (3 tries, with jitter) unless AWS_RETRY_MODE or AWS_MAX_ATTEMPTS say otherwise.
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIME_MAX).build();
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await;
-    find(&config, &tag, PAGE_INSTANCES_MAX).await
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts);
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    loader.load().await
 }
 
 /// The fleet of all running instances with a tag, asked for in pages of so many; first the one that was launched first.
@@ -61,6 +69,16 @@ pub async fn discover(query: &str) -> Result<Fleet, Fault> {
 /// # Errors
 /// No worker: none with this tag runs. Cloud: no region, no credentials, EC2 refused or cannot be reached.
 pub async fn find(config: &SdkConfig, tag: &Tag, page_instances: i32) -> Result<Fleet, Fault> {
+    let instances = running(config, tag, page_instances).await?;
+    let region = config.region().ok_or_else(fault::no_region)?;
+    Ok(Fleet { hosts: instances.iter().map(host).collect(), origin: Origin::Ec2(format!("tag {tag}, {region}")) })
+}
+
+/// The running instances with a tag, the first one that was launched first.
+///
+/// # Errors
+/// As [`find`].
+pub async fn running(config: &SdkConfig, tag: &Tag, page_instances: i32) -> Result<Vec<Instance>, Fault> {
     let region = config.region().ok_or_else(fault::no_region)?.as_ref();
     let search = Search { client: Client::new(config), tag, region, page_instances };
     let mut instances = search.instances(Some("running")).await?;
@@ -68,8 +86,7 @@ pub async fn find(config: &SdkConfig, tag: &Tag, page_instances: i32) -> Result<
         return Err(search.none_runs().await?);
     }
     instances.sort_by(|a, b| (a.launch_time(), a.instance_id()).cmp(&(b.launch_time(), b.instance_id())));
-    let origin = Origin::Ec2(format!("tag {tag}, {region}"));
-    Ok(Fleet { hosts: instances.iter().map(host).collect(), origin })
+    Ok(instances)
 }
 
 impl FromStr for Tag {
@@ -103,11 +120,7 @@ impl Search<'_> {
     async fn instances(&self, state: Option<&str>) -> Result<Vec<Instance>, Fault> {
         let mut filters = vec![filter(&format!("tag:{}", self.tag.key), &self.tag.value)];
         filters.extend(state.map(|state| filter("instance-state-name", state)));
-        let request = self.client.describe_instances().set_filters(Some(filters));
-        let pages = request.into_paginator().page_size(self.page_instances).items().send();
-        let reservations: Vec<_> =
-            pages.collect::<Result<_, _>>().await.map_err(|error| fault::fault(&error, self.region))?;
-        Ok(reservations.into_iter().flat_map(|reservation| reservation.instances.unwrap_or_default()).collect())
+        instances(&self.client, self.region, filters, self.page_instances).await
     }
 
     /// The fault that says how many instances there are that do not run.
@@ -128,11 +141,30 @@ impl Search<'_> {
     }
 }
 
-fn filter(name: &str, value: &str) -> Filter {
+/// All instances that pass these filters, asked for in pages of so many.
+///
+/// # Errors
+/// Cloud: EC2 refused or cannot be reached.
+pub async fn instances(
+    client: &Client,
+    region: &str,
+    filters: Vec<Filter>,
+    page_instances: i32,
+) -> Result<Vec<Instance>, Fault> {
+    let request = client.describe_instances().set_filters(Some(filters));
+    let pages = request.into_paginator().page_size(page_instances).items().send();
+    let reservations: Vec<_> =
+        pages.collect::<Result<_, _>>().await.map_err(|error| fault::fault(&error, region, "DescribeInstances"))?;
+    Ok(reservations.into_iter().flat_map(|reservation| reservation.instances.unwrap_or_default()).collect())
+}
+
+/// The filter of EC2 with this name: one of the values must hold.
+pub fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
 }
 
-fn host(instance: &Instance) -> HostSpec {
+/// An instance as a host, by its public name or address where it has one.
+pub fn host(instance: &Instance) -> HostSpec {
     // EC2 writes an empty name where the network gives none.
     let filled = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
     let private = filled(instance.private_ip_address()).or_else(|| filled(instance.ipv6_address()));

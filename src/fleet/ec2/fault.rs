@@ -17,8 +17,8 @@ pub fn no_region() -> Fault {
     cloud("EC2: no region: set AWS_REGION, or `region` of the profile in ~/.aws/config (AWS_PROFILE, else `default`)")
 }
 
-/// What came of a request to EC2, for people.
-pub fn fault<E>(error: &SdkError<E, HttpResponse>, region: &str) -> Fault
+/// What came of a request to EC2, for people; `action` is what IAM calls the request: `DescribeInstances`.
+pub fn fault<E>(error: &SdkError<E, HttpResponse>, region: &str, action: &str) -> Fault
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -29,7 +29,7 @@ where
         (Some(code), _) => {
             let words = error.message().unwrap_or("no further words");
             let request = error.request_id().map(|id| format!(" (request {id})")).unwrap_or_default();
-            let help = advice(code).map(|help| format!(": {help}")).unwrap_or_default();
+            let help = advice(code, action).map(|help| format!(": {help}")).unwrap_or_default();
             format!("EC2 in {region}: {code}: {}{request}{help}", words.trim().trim_end_matches('.'))
         }
         (None, Some(answer)) => format!(
@@ -45,11 +45,16 @@ where
 }
 
 /// What helps against the errors that people meet.
-fn advice(code: &str) -> Option<&'static str> {
+fn advice(code: &str, action: &str) -> Option<String> {
+    if matches!(code, "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException") {
+        return Some(format!("these credentials may not do that: their IAM policy must allow ec2:{action}"));
+    }
+    of_access(code).or_else(|| of_launch(code)).map(str::to_owned)
+}
+
+/// Who we are, the way there, and EC2's own trouble.
+fn of_access(code: &str) -> Option<&'static str> {
     Some(match code {
-        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => {
-            "these credentials may not do that: their IAM policy must allow ec2:DescribeInstances"
-        }
         "AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException" => {
             "the access key is unknown, off, or of an account where this region is not enabled: \
              `aws sts get-caller-identity` shows who you are"
@@ -70,6 +75,31 @@ fn advice(code: &str) -> Option<&'static str> {
         "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" | "InsufficientCapacity" => {
             "this is EC2's own trouble, and several tries did not help: try again later"
         }
+        _ => return None,
+    })
+}
+
+/// What was asked for cannot be had, or not so.
+fn of_launch(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "InsufficientInstanceCapacity" | "InsufficientHostCapacity" => {
+            "EC2 has no such machines left there at the moment: take another type (--type), wait, or ask for fewer"
+        }
+        "Unsupported" => "this type is not offered in that zone: take another type (--type) or subnet (--subnet)",
+        "VcpuLimitExceeded" | "InstanceLimitExceeded" | "MaxSpotInstanceCountExceeded" => {
+            "ask for more at Service Quotas (service Amazon EC2) in the AWS console, or for fewer or smaller machines"
+        }
+        "SpotMaxPriceTooLow" => "the spot market is above the on-demand price: launch without --spot",
+        "InvalidInstanceType" => "there is no such type in this region: see --type",
+        "InvalidParameterValue" => "see --type, --image, --disk and --subnet",
+        "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable" => {
+            "an image belongs to one region: look for the id that it has here, or leave --image out"
+        }
+        "InvalidSubnetID.NotFound" | "InvalidSubnet" => "a subnet belongs to one region: check --subnet and AWS_REGION",
+        "InsufficientFreeAddressesInSubnet" => "the subnet is full: name another one with --subnet",
+        "VPCIdNotSpecified" | "MissingInput" => "this account has no default network here: name a subnet with --subnet",
+        "PendingVerification" | "Blocked" => "AWS has to clear this account first: see the mail that they sent",
+        "DependencyViolation" => "something still uses it: `runner cloud reap` tries again later",
         _ => return None,
     })
 }
