@@ -30,6 +30,7 @@ mod steady;
 mod through;
 
 pub mod attach;
+pub mod in_use;
 pub mod kept;
 pub mod serve;
 pub mod supervise;

@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 
 use super::answer::Answers;
+use super::in_use::InUse;
 use super::scratch::{Scratch, private_folder};
 use super::session::{Order, Session};
 use crate::clock;
@@ -63,6 +64,7 @@ pub fn run(folder: &Path, build: &str, grace: Duration, stay: Stay) -> anyhow::R
 async fn serve(folder: PathBuf, build: String, grace: Duration, stay: Stay) -> anyhow::Result<()> {
     // By relative path: the whole one may be too long for a socket.
     let listener = UnixListener::bind(SOCKET).context("binding the worker's socket")?;
+    let _in_use = InUse::start();
     let (bulk, bulk_seen) = watch::channel(None);
     let answers = Arc::new(Answers::default());
     let door = Arc::new(Door { build, folder: folder.clone(), reign: Mutex::default() });
