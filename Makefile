@@ -7,10 +7,15 @@ TARGET := target
 BINARY := $(TARGET)/runner
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help demo build install test check format lint simulate bench setup clean
+# What the targets for clusters call, and the cluster that they mean. OPTIONS go to `runner cloud launch`.
+RUNNER ?= $(BINARY)
+CLUSTER ?= runner
+OPTIONS ?=
+
+.PHONY: help demo build install test check format lint simulate bench setup clean cluster workers.txt ssh teardown
 
 help: ## these targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z.]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: ## build what the main job needs, and count the words of the dependencies' sources on this machine's cores
 	scripts/demo
@@ -43,6 +48,22 @@ simulate: ## many more simulated fleets: make simulate SEEDS=100000
 
 bench: ## comparisons with the usual tools, side by side: make bench ONLY=sort
 	scripts/bench $(ONLY)
+
+$(BINARY):
+	$(MAKE) build
+
+cluster: $(RUNNER) ## machines from EC2: make cluster OPTIONS='--count 4 --type m7i.large'
+	$(RUNNER) cloud launch $(CLUSTER) $(OPTIONS)
+
+workers.txt: $(RUNNER) ## their lines for workers.txt
+	$(RUNNER) cloud hosts $(CLUSTER) >$@.new
+	mv $@.new $@
+
+ssh: $(RUNNER) ## a login to the first of them, or to HOST=
+	$(RUNNER) cloud ssh $(CLUSTER) $(HOST)
+
+teardown: $(RUNNER) ## their end
+	$(RUNNER) cloud terminate $(CLUSTER)
 
 clean: ## everything that was built
 	$(CARGO) clean

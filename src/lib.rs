@@ -8,6 +8,8 @@
 
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "ec2")]
+pub mod cloud;
 pub mod driver;
 pub mod error;
 pub mod facts;

@@ -195,8 +195,30 @@ fn the_exit_codes_of_the_readme_are_those_of_the_program() {
 #[test]
 fn the_targets_of_the_readme_are_in_the_makefile() {
     let (readme, makefile) = (read("README.md"), read("Makefile"));
-    for target in ["demo", "test", "build", "install", "check", "bench"] {
+    for target in ["demo", "test", "build", "install", "check", "bench", "cluster", "workers.txt", "ssh", "teardown"] {
         assert!(readme.contains(&format!("make {target}")), "the README does not name `make {target}`");
         assert!(makefile.lines().any(|line| line.starts_with(&format!("{target}:"))), "no target {target}");
     }
+}
+
+/// Every request that the program makes of EC2 is in the policy, and nothing else.
+#[test]
+fn the_policy_of_the_readme_is_the_least_one() {
+    let readme = read("README.md");
+    let (_, rest) = readme.split_once("```json").expect("a policy");
+    let (policy, _) = rest.split_once("```").expect("its end");
+    let policy: serde_json::Value = serde_json::from_str(policy).expect("is JSON");
+    let mut allowed = BTreeSet::new();
+    for statement in policy["Statement"].as_array().expect("statements") {
+        let actions = &statement["Action"];
+        let actions = actions.as_array().cloned().unwrap_or_else(|| vec![actions.clone()]);
+        allowed.extend(actions.iter().filter_map(|action| Some(action.as_str()?.strip_prefix("ec2:")?.to_owned())));
+    }
+    let mut asked = BTreeSet::from(["DescribeInstances".to_owned()]);
+    for file in ["mod.rs", "network.rs", "run.rs"] {
+        let text = read(&format!("src/cloud/api/{file}"));
+        asked.extend(text.split(".ask(\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+    }
+    assert_eq!(allowed, asked);
+    assert!(asked.len() > 10, "{asked:?}");
 }

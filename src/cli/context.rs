@@ -2,13 +2,14 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use super::Shared;
 use crate::error::Fault;
 use crate::fleet::LocalChoice;
 use crate::progress::Style;
 use crate::report::printable;
-use crate::settings::{Environment, Progress, Settings};
+use crate::settings::{Environment, Flag, Progress, Settings};
 
 /// The settings that hold, and what was typed beside them.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Context {
     pub form: Form,
     /// How a running job is shown.
     pub style: Style,
+    /// A configuration for ssh that goes with the hosts, once they were found and if they need one.
+    pub hosts_ssh_config: OnceLock<PathBuf>,
 }
 
 /// The form of data on stdout.
@@ -39,8 +42,14 @@ pub enum Form {
 impl Context {
     /// Reads settings and says on stderr what looks wrong in them.
     pub(super) fn resolve(shared: &Shared) -> Result<Context, Fault> {
+        Context::resolve_with(shared, Vec::new())
+    }
+
+    /// The same where a command has flags of its own that are settings.
+    pub(super) fn resolve_with(shared: &Shared, own: Vec<Flag>) -> Result<Context, Fault> {
         let environment = Environment::from_process();
-        let resolved = Settings::resolve(&shared.settings()?, &environment)?;
+        let flags = [shared.settings()?, own].concat();
+        let resolved = Settings::resolve(&flags, &environment)?;
         resolved.warnings.iter().for_each(|warning| say(warning));
         let style = style(shared, resolved.settings.display.progress);
         Ok(Context {
@@ -50,7 +59,14 @@ impl Context {
             local: if shared.local { LocalChoice::Forced } else { LocalChoice::NotAsked },
             form: if shared.json { Form::Json } else { Form::Text },
             style,
+            hosts_ssh_config: OnceLock::new(),
         })
+    }
+
+    /// Whether only what went wrong is to be shown.
+    #[cfg(feature = "ec2")]
+    pub fn is_quiet(&self) -> bool {
+        matches!(self.style, Style::Quiet)
     }
 
     /// Where jobs keep their state.

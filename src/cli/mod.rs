@@ -4,8 +4,10 @@
 //! means another, and only the second leaves this module. Settings are resolved once, before a subcommand runs; the
 //! hidden `worker` commands, which run on other machines, never look at them.
 
+mod agree;
 mod build;
 mod cancel;
+mod cloud;
 mod context;
 mod explain;
 mod hosts;
@@ -38,6 +40,7 @@ Examples:
   runner resume wordcount-7k2m9q                       goes on with a job that was interrupted
   runner logs wordcount-7k2m9q map-3                   what a task said on stderr
   runner explain wordcount-7k2m9q                      what runs, what waits, and for what
+  runner cloud launch demo --count 4                   four machines from EC2, for a while
 
 Settings come from flags, then RUNNER_* variables, then ./runner.toml, then
 ~/.config/runner/runner.toml. Exit codes: 0 done, 1 a task failed, 2 usage, 3 input missing,
@@ -67,6 +70,9 @@ struct Shared {
     /// A configuration for ssh that goes before yours and the system's
     #[arg(long, value_name = "FILE", global = true)]
     ssh_config: Option<String>,
+    /// A jump host on the way to machines from EC2: [user@]host[:port]
+    #[arg(long, value_name = "HOST", global = true)]
+    bastion: Option<String>,
     /// JSON lines on stdout, for programs
     #[arg(long, global = true)]
     json: bool,
@@ -94,6 +100,9 @@ enum Command {
     /// Look at the machines to work on, run a command on them, accept their host keys
     #[command(subcommand)]
     Workers(workers::WorkersCommand),
+    /// Machines from EC2 for as long as they are needed: launch them, see them, end them
+    #[command(subcommand)]
+    Cloud(cloud::CloudCommand),
     #[command(subcommand, hide = true)]
     Worker(worker::Command),
 }
@@ -140,6 +149,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Explain(args) => explain::run(&args, &Context::resolve(&cli.shared)?),
         Command::Cancel(args) => cancel::run(&args, &Context::resolve(&cli.shared)?),
         Command::Workers(command) => run_workers(&command, &Context::resolve(&cli.shared)?),
+        Command::Cloud(command) => cloud::run(&command, &Context::resolve_with(&cli.shared, command.flags())?),
     }
 }
 
@@ -165,6 +175,11 @@ impl Shared {
             text: text.clone(),
         });
         flags.extend(ssh_config);
+        flags.extend(self.bastion.iter().map(|text| Flag {
+            shown: "--bastion".to_owned(),
+            key: "cloud.bastion".to_owned(),
+            text: text.clone(),
+        }));
         Ok(flags)
     }
 }

@@ -49,7 +49,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if let Some(build) = folder.build()?.filter(|build| build != build::ID) {
         return Err(hand_over(&folder.binary(), &build));
     }
-    let ssh_config = context.settings.ssh.config.clone().or(folder.stored()?.ssh_config);
+    let stored = folder.stored()?;
+    if fleet.is_none() {
+        hosts::lead(context, &stored.source)?;
+    }
+    let ssh_config = context.settings.ssh.config.clone().or(stored.ssh_config);
     let output = args.output.as_deref().map(|typed| place::output(typed, false)).transpose()?;
     let output = output.map(|output| output.folder);
     let force = if args.force { Force::Yes } else { Force::No };

@@ -24,6 +24,9 @@ pub fn transport(context: &Context, build: &str, ssh_config: Option<&Path>) -> a
         runtime_folder: context.environment.variable("XDG_RUNTIME_DIR").map(Into::into),
         environment: context.environment.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     })?;
+    if let Some(config) = context.hosts_ssh_config.get() {
+        transport.put_first(config)?;
+    }
     Ok(transport)
 }
 

@@ -17,7 +17,7 @@ const PREFIX: &str = "RUNNER_";
 
 /// The settings that are paths on this machine, and so start at the folder of the file in which they stand. A table
 /// stands for all of its values.
-const PATHS: [&[&str]; 3] = [&["state_folder"], &["ssh", "config"], &["worker", "binaries"]];
+const PATHS: [&[&str]; 4] = [&["state_folder"], &["ssh", "config"], &["worker", "binaries"], &["cloud", "key"]];
 
 /// A flag of the command line that is a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]

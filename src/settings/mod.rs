@@ -2,10 +2,12 @@
 //!
 //! Flags go over `RUNNER_*` variables, these over `./runner.toml`, that over `$XDG_CONFIG_HOME/runner/runner.toml`, that
 //! over the defaults here ([`layers`]). [`environment`] is the one place where the process's environment is read.
-//! `config/runner.toml` shows every setting at its default, and is where the names of the variables are derived from.
+//! `config/runner.toml` and `config/cloud.toml` show every setting at its default, and are where the names of the
+//! variables are derived from.
 //!
 //! Names carry their unit, or their values do: `split_size = "64M"`, `lost_after = "30s"`.
 
+pub mod cloud;
 pub mod environment;
 pub mod layers;
 
@@ -19,11 +21,13 @@ use crate::error::Fault;
 use crate::job::document::{Amount, positive};
 use crate::units::{Bytes, Span};
 
+pub use cloud::{Address, Cloud};
 pub use environment::Environment;
 pub use layers::{Flag, Resolved};
 
-/// The commented default, as it stands in `config/runner.toml`.
-pub const COMMENTED: &str = include_str!("../../config/runner.toml");
+/// The commented default, as it stands in `config/runner.toml` and `config/cloud.toml`.
+pub const COMMENTED: &str =
+    concat!(include_str!("../../config/runner.toml"), "\n", include_str!("../../config/cloud.toml"));
 
 /// The most reduces that a job gets when nobody says how many.
 const REDUCES_MAX: u64 = 512;
@@ -53,6 +57,8 @@ pub struct Settings {
     pub straggler: Straggler,
     /// What is shown while a job runs.
     pub display: Display,
+    /// What clusters are like.
+    pub cloud: Cloud,
 }
 
 /// How hosts are reached.
@@ -219,6 +225,7 @@ impl Default for Settings {
             retry: Retry::default(),
             straggler: Straggler::default(),
             display: Display::default(),
+            cloud: Cloud::default(),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! moto's server, one for each test: its instances are nobody else's.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -35,7 +35,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     let typed = typed::typed(args)?;
     let source = hosts::source(context)?;
-    let fleet = hosts::resolve(&source)?;
+    let fleet = hosts::resolve(context, &source)?;
     let resolved = resolve::resolve(typed, &context.settings)?;
     let settings = &context.settings;
     let ssh_config = settings.ssh.config.as_ref().map(std::path::absolute).transpose()?;
@@ -44,6 +44,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if let Err(error) = StateFolder::new(&means.state).keep_newest(settings.jobs_kept as usize - 1) {
         say(&format!("old jobs stay: {error:#}"));
     }
+    let hints = resolved.hints.into_iter().chain(hosts::hint(context, &fleet)).collect();
     let job = StoredJob {
         version: StoredJob::VERSION,
         build: build::ID.to_owned(),
@@ -58,7 +59,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         timing: timing(settings),
         ssh_config,
     };
-    wait_for(driver::run(Request { job, splits: resolved.splits, hints: resolved.hints, means }))?
+    wait_for(async {
+        let _noting = hosts::note_use(context, &job.source, &job.fleet);
+        driver::run(Request { job, splits: resolved.splits, hints, means }).await
+    })?
 }
 
 /// What a driver of this process works with.

@@ -1,12 +1,12 @@
 //! `runner workers trust`: host keys are shown, and added when somebody agrees.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 
 use futures::future::join_all;
 
 use super::{Trouble, TrustArguments, explain};
+use crate::cli::agree::agrees;
 use crate::cli::output::{print, print_error};
 use crate::error::{Fault, Kind};
 use crate::fleet::ranges::fold;
@@ -93,19 +93,10 @@ fn show(new: &[New]) -> anyhow::Result<()> {
 
 /// Compare the fingerprints with what the machines themselves say: that is the one moment at which it can be done.
 fn agree(yes: bool, count: usize) -> Result<(), Fault> {
-    if yes {
-        return Ok(());
-    }
-    if !io::stdin().is_terminal() {
-        return Err(Fault::usage("stdin is no terminal to ask at: --yes adds the keys without asking"));
-    }
     let keys = if count == 1 { "this key".to_owned() } else { format!("these {count} keys") };
-    let asked = print_error(&format!("add {keys} to known_hosts? [y/N] "));
-    let mut answer = String::new();
-    let read = asked.and_then(|()| Ok(io::stdin().lock().read_line(&mut answer)?));
-    match read {
-        Ok(_) if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
-        Ok(_) | Err(_) => Err(Fault::new(Kind::NoWorker, "nothing was added")),
+    match agrees(yes, &format!("add {keys} to known_hosts?"), "adds the keys")? {
+        true => Ok(()),
+        false => Err(Fault::new(Kind::NoWorker, "nothing was added")),
     }
 }
 
