@@ -12,6 +12,7 @@ use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::feed::Feed;
 use super::line::{self, Broken, Line};
@@ -82,6 +83,8 @@ pub struct Shared {
     pub assignment: Assignment,
     /// When silence counts.
     pub timing: Timing,
+    /// Lines that are being closed.
+    pub closing: TaskTracker,
     /// Where notes go.
     pub notes: mpsc::UnboundedSender<(WorkerId, Note)>,
 }
@@ -293,7 +296,7 @@ impl Keeper {
                 },
             };
             if sent.is_err() {
-                line.close_later();
+                line.close_later(&self.shared.closing);
                 return Left::Broken;
             }
         }
@@ -339,7 +342,7 @@ impl Keeper {
                     Err(_) => {
                         self.shared.feed.suspend(worker);
                         if let Some(line) = old.take() {
-                            line.close_later();
+                            line.close_later(&self.shared.closing);
                         }
                     }
                 },
@@ -355,7 +358,7 @@ impl Keeper {
                 met = &mut again => match met {
                     Ok((line, holdings)) => {
                         if let Some(old) = old {
-                            old.close_later();
+                            old.close_later(&self.shared.closing);
                         }
                         return self.take_back(line, holdings).await;
                     }

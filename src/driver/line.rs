@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::{SinkExt, StreamExt};
 use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::host::Shared;
 use crate::clock::{self, Moment};
@@ -188,8 +189,8 @@ impl Line {
         self.link.close().await;
     }
 
-    /// The same in the background, for a line that is dead and may take its time.
-    pub fn close_later(self) {
-        tokio::spawn(self.close());
+    /// The same in the background, for a line that is dead and may take its time; the end of the job waits for it.
+    pub fn close_later(self, closing: &TaskTracker) {
+        closing.spawn(self.close());
     }
 }

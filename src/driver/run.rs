@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use super::ask::AskSocket;
 use super::collect::{Collector, PartPlace};
@@ -144,6 +145,7 @@ pub(super) fn shared(
             output_here: Some(start.output.temporary().to_owned()),
         },
         timing: start.job.timing,
+        closing: TaskTracker::new(),
         notes,
     });
     (shared, notes_in)
@@ -285,6 +287,9 @@ fn start_hosts(seats: Vec<Seat>, shared: &Arc<Shared>) -> (Vec<Host>, JoinSet<()
 async fn take_down(mut engine: Engine, mut tasks: JoinSet<()>, shared: &Shared, parting: Parting) {
     engine.wind_down(parting).await;
     while tasks.join_next().await.is_some() {}
+    // Each gives its ssh a few seconds.
+    shared.closing.close();
+    shared.closing.wait().await;
     shared.feed.disconnect_all();
     shared.transport.close().await;
     engine.progress.finish();

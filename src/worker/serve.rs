@@ -117,7 +117,7 @@ struct House {
 impl House {
     /// Waits for somebody, but not longer than `grace`. Attempts go on meanwhile.
     async fn next_caller(&mut self, grace: Duration) -> Option<Caller> {
-        let grace = if self.session.has_job() { grace } else { grace.min(UNASSIGNED_MAX) };
+        let grace = if self.session.has_job() { grace } else { UNASSIGNED_MAX };
         let deadline = clock::instant(clock::now() + grace).into();
         loop {
             tokio::select! {

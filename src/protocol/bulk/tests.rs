@@ -103,7 +103,7 @@ async fn a_stream_goes_on_where_another_broke_off() {
 #[tokio::test]
 async fn a_connection_that_is_closed_ends_its_streams() {
     let (near, far) = pair();
-    let mut stream = near.fetch(Request::Input { split: 1 << 20 });
+    let mut stream = near.fetch(Request::Input { split: 4096 });
     stream.next().await.expect("arrives");
     near.close();
     assert!(near.is_closed());
