@@ -13,23 +13,24 @@ const LONG: u64 = 1;
 
 /// Equal where records are equal; see [`is_whole`](Image::is_whole).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Image([u64; 2]);
+pub(super) struct Image(u64, u64);
 
 impl Image {
     /// The image of a record.
+    #[inline]
     pub fn of(record: Record<'_>) -> Self {
         let Record { line, key_len } = record;
         if line.len() >= SHORT_BYTES {
-            return Image([xxh3_64(line), LONG]);
+            return Image(xxh3_64(line), LONG);
         }
         let (head, tail) = line.split_at(line.len().min(8));
         // Of the tail's eight bytes the last one is none of the record: both lengths go there.
-        Image([padded(head), padded(tail) | (line.len() as u64) << 4 | key_len as u64])
+        Image(padded(head), padded(tail) | (line.len() as u64) << 4 | key_len as u64)
     }
 
     /// Whether only equal records have it.
     pub fn is_whole(self) -> bool {
-        self.0[1] != LONG
+        self.1 != LONG
     }
 }
 

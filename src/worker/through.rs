@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ChildStdin;
+use std::time::Duration;
 
 use super::blame::carry;
 use super::command::{self, Spec};
@@ -95,22 +96,46 @@ fn drain_lines(
     control: &Control,
     drain: &mut impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut lines = LineReader::new(AliveReader { inner: stdout, control });
+    let mut lines = LineReader::new(PatientReader { inner: stdout, control, total: 0, was_little: false });
     while let Some(line) = lines.next_line()? {
         drain(line)?;
     }
     Ok(())
 }
 
+/// A program that gave this much is one that goes on.
+const PATIENT_FROM: u64 = 1 << 20;
+
+/// Less than this at once is a little.
+const LITTLE: usize = 64 << 10;
+
+/// What a program gives meanwhile fits its pipe, even at 200 MB/s.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Reads the output of a program that puts out much, and lets a little of it become more.
+///
+/// Most programs write a few KiB at once, and each write wakes us. On a busy machine that is a switch of processes there
+/// and back, and the tables of the sort are out of the core's cache when we look into them, for every few hundred records.
 /// Each read is a sign of life.
-struct AliveReader<'a, R> {
+struct PatientReader<'a, R> {
     inner: R,
     control: &'a Control,
+    /// What was read.
+    total: u64,
+    /// Whether the last read gave little, and all that there was.
+    was_little: bool,
 }
 
-impl<R: Read> Read for AliveReader<'_, R> {
+impl<R: Read> Read for PatientReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buffer).inspect(|_| self.control.alive())
+        if self.total >= PATIENT_FROM && self.was_little {
+            std::thread::sleep(PAUSE);
+        }
+        let count = self.inner.read(buffer)?;
+        self.control.alive();
+        self.total += count as u64;
+        self.was_little = count < LITTLE.min(buffer.len());
+        Ok(count)
     }
 }
 
