@@ -21,6 +21,7 @@ pub mod job;
 pub mod journal;
 pub mod progress;
 pub mod protocol;
+pub mod reliability;
 pub mod report;
 pub mod scheduler;
 pub mod settings;

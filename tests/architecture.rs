@@ -10,7 +10,7 @@ const RANKS: &[(u32, &[&str])] = &[
     (0, &["ids", "units", "clock", "error", "folders"]),
     (1, &["shuffle", "input", "job", "facts", "protocol"]),
     (2, &["scheduler"]),
-    (2, &["journal", "report", "progress"]),
+    (2, &["journal", "report", "progress", "reliability"]),
     (2, &["worker"]),
     (2, &["fleet"]),
     (3, &["transport"]),

@@ -97,9 +97,11 @@ enum Command {
     Explain(explain::Args),
     /// End a running job for good: nothing of it is left, and it cannot be resumed
     Cancel(cancel::Args),
-    /// Look at the machines to work on, run a command on them, accept their host keys
-    #[command(subcommand)]
-    Workers(workers::WorkersCommand),
+    /// List the machines to work on and all that were: state, load, what they did, what is held against them
+    Workers {
+        #[command(subcommand)]
+        command: Option<workers::WorkersCommand>,
+    },
     /// Machines from EC2 for as long as they are needed: launch them, see them, end them
     #[command(subcommand)]
     Cloud(cloud::CloudCommand),
@@ -148,15 +150,15 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Logs(args) => logs::run(&args, &Context::resolve(&cli.shared)?),
         Command::Explain(args) => explain::run(&args, &Context::resolve(&cli.shared)?),
         Command::Cancel(args) => cancel::run(&args, &Context::resolve(&cli.shared)?),
-        Command::Workers(command) => run_workers(&command, &Context::resolve(&cli.shared)?),
+        Command::Workers { command } => run_workers(command.as_ref(), &Context::resolve(&cli.shared)?),
         Command::Cloud(command) => cloud::run(&command, &Context::resolve_with(&cli.shared, command.flags())?),
     }
 }
 
-fn run_workers(command: &workers::WorkersCommand, context: &Context) -> anyhow::Result<()> {
+fn run_workers(command: Option<&workers::WorkersCommand>, context: &Context) -> anyhow::Result<()> {
     let fleet = hosts::fleet(context)?;
     let transport = transport::transport(context, build::ID, context.settings.ssh.config.as_deref())?;
-    runtime::wait_for(workers::run(command, &fleet, &transport))?
+    runtime::wait_for(workers::run(command, context, &fleet, &transport))?
 }
 
 impl Shared {

@@ -1,7 +1,7 @@
 //! The hidden commands by which a driver runs a worker: `runner worker serve`, `attach`, `kept`, `supervise` and
 //! `hash`.
 //!
-//! They look at no settings and no environment of the user: a worker's machine is not the user's desk.
+//! They look at no settings: a worker's machine is not the user's desk. But its owner may have said what is lent.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,9 @@ use anyhow::Context;
 use super::{build, output};
 use crate::ids::{JobId, WorkerId};
 use crate::protocol::control::Stay;
+use crate::settings::Environment;
 use crate::units::Span;
+use crate::worker::owner::Owner;
 use crate::worker::{attach, kept, serve, supervise};
 
 /// What a driver asks of our binary on a worker.
@@ -48,6 +50,9 @@ pub enum Command {
     },
     /// Run a command so that nothing of it survives
     Supervise {
+        /// The niceness at which it runs at least
+        #[arg(long, default_value_t = 0)]
+        nice: u8,
         /// For `sh -c`
         #[arg(last = true)]
         command: String,
@@ -64,16 +69,17 @@ pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve { grace, mortal, folder } => {
             let stay = if mortal { Stay::EndsWithLogin } else { Stay::Outlives };
-            serve::run(&folder, build::ID, Duration::from_secs(grace), stay)
+            let owner = Owner::read(Environment::from_process().config_folder().as_deref())?;
+            serve::run(&folder, build::ID, Duration::from_secs(grace), stay, owner)
         }
         Command::Attach { start: Some(grace), folder } => {
             attach::run(&folder, attach::Start::IfNone(Span::seconds(grace)))
         }
         Command::Attach { start: None, folder } => attach::run(&folder, attach::Start::No),
         Command::Kept { of, scratch, job } => Ok(kept::print(&scratch, &job, of.map(WorkerId))?),
-        Command::Supervise { command } => {
+        Command::Supervise { nice, command } => {
             let lifeline = supervise::inherited_lifeline().context("this command is for the worker to call")?;
-            supervise::run(&command, lifeline)
+            supervise::run(&command, nice, lifeline)
         }
         Command::Hash => {
             let hash = build::hash()?;

@@ -3,6 +3,7 @@
 //! It performs actions in order. A recorded fact is durable before the first action behind it that others can see; one
 //! sync serves all facts in between. What workers tell over new connections is taken in by [`holdings`].
 
+mod answer;
 mod holdings;
 
 use std::collections::{HashMap, HashSet};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::ask::{Answer, Ask, Asked};
+use super::ask::Asked;
 use super::collect::{Collector, PartPlace, Trouble};
 use super::copies::{COPIES, Copies};
 use super::host::Note;
@@ -28,6 +29,7 @@ use crate::input::Split;
 use crate::journal::Journal;
 use crate::progress::Progress;
 use crate::protocol::control::{self, SegmentPlace, TaskInput, ToDriver, ToWorker};
+use crate::reliability::Fold;
 use crate::scheduler::{Action, Event, Scheduler};
 
 /// How often the copies of the journal are brought up to date.
@@ -68,6 +70,8 @@ pub struct Engine {
     pub asks: mpsc::UnboundedReceiver<Asked>,
     /// What workers keep of the job.
     pub copies: Copies,
+    /// What this run says about its hosts.
+    pub hosts_seen: Fold,
     /// Facts, segments and results of the moment.
     pub desk: Desk,
 }
@@ -205,25 +209,6 @@ impl Engine {
         self.hosts.clear();
     }
 
-    /// Answers another terminal. What it wants to know is in the scheduler, but for hosts that have not joined yet.
-    fn answer(&mut self, Asked { ask, answers }: Asked, events: &mut Vec<Event>) {
-        let say = |text: String| {
-            let _gone = answers.send(Answer::Said(text));
-        };
-        match ask {
-            Ask::Cancel => {
-                events.push(Event::Cancelled);
-                say("the job is being ended".to_owned());
-            }
-            Ask::Explain { task: Some(task) } => say(self.scheduler.explain(task)),
-            Ask::Explain { task: None } => {
-                self.scheduler.overview().into_iter().for_each(say);
-                let pending = self.hosts.iter().filter(|host| host.pending);
-                pending.for_each(|host| say(format!("{}: is being connected and made ready", host.name)));
-            }
-        }
-    }
-
     fn take_waiting_notes(&mut self, events: &mut Vec<Event>) {
         while events.len() < BATCH_MAX
             && let Ok((worker, note)) = self.notes.try_recv()
@@ -267,6 +252,10 @@ impl Engine {
                     events.push(Event::AttemptProgressed { attempt, worker, bytes_done, bytes_total, waited });
                 }
             }
+            ToDriver::Load(load) => {
+                self.progress.await_slots(worker, load.awaiting_slots, load.slot_holders.clone());
+                events.push(Event::WorkerLoad { worker, load });
+            }
             ToDriver::Finished { attempt, work, stderr_bytes } => {
                 events.push(self.take_finished(attempt, worker, work, stderr_bytes));
             }
@@ -275,7 +264,11 @@ impl Engine {
                 events.push(Event::AttemptFailed { attempt, worker, failure });
             }
             // Said before the host has joined, or after it has left; or taken by its task.
-            ToDriver::Ready | ToDriver::NotReady(_) | ToDriver::Bye | ToDriver::Holds(_) | ToDriver::Fenced(_) => {}
+            ToDriver::Ready { .. }
+            | ToDriver::NotReady(_)
+            | ToDriver::Bye
+            | ToDriver::Holds(_)
+            | ToDriver::Fenced(_) => {}
         }
     }
 
@@ -360,6 +353,7 @@ impl Engine {
         let stamped = Stamped { at: clock::now(), fact };
         self.journal.append(&stamped)?;
         self.progress.observe(&stamped);
+        self.hosts_seen.observe(&stamped);
         if let Fact::JobFinished { end } = stamped.fact {
             self.desk.end = Some(end);
         }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::feed::Feed;
 use super::line::{self, Broken, Line};
-use super::prepare::{GOODBYE_MAX, prepare, say_goodbye, slots_of};
+use super::prepare::{GOODBYE_MAX, prepare, say_goodbye};
 use crate::clock::{self, Moment};
 use crate::fleet::HostSpec;
 use crate::ids::{AttemptId, JobId, WorkerId};
@@ -208,12 +208,17 @@ impl Keeper {
             _ = self.orders.recv() => Err(anyhow!("the job ended")),
             ready = prepare(&self.shared, self.worker, &self.host, &mut line, holdings.setup) => ready,
         };
-        if let Err(error) = ready {
-            self.note(Note::Refused(format!("{error:#}")));
-            say_goodbye(line).await;
-            return None;
+        match ready {
+            Ok((slots, load)) => {
+                self.note(Note::Joined { slots });
+                load.into_iter().for_each(|load| self.note(Note::Said(ToDriver::Load(load))));
+            }
+            Err(error) => {
+                self.note(Note::Refused(format!("{error:#}")));
+                say_goodbye(line).await;
+                return None;
+            }
         }
-        self.note(Note::Joined { slots: slots_of(&self.host, &self.shared, &line) });
         if holdings.stay == Stay::EndsWithLogin {
             let name = self.host.name();
             self.note(Note::Advice(format!(

@@ -3,7 +3,8 @@
 //! [`run()`] sets a job up and takes it down; [`resume()`] goes on with one whose driver is gone. In between the [`engine`] turns what [`host`]s say into scheduler events and
 //! performs the actions that come out, in order. Bytes never pass through the engine: [`feed`] serves them to workers,
 //! [`ask`] answers other terminals. [`collect`] fetches results, [`output`] gives them their final names. [`state`] is what a
-//! job leaves on this machine, [`stored`] what it takes to go on with it.
+//! job leaves on this machine, [`stored`] what it takes to go on with it, `remember` what it leaves in the memory of
+//! hosts.
 //!
 //! The driver decides nothing about tasks; that is the scheduler's.
 
@@ -20,6 +21,7 @@ mod opening;
 mod output;
 mod pack;
 mod prepare;
+mod remember;
 mod resume;
 mod run;
 

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::host::Shared;
 use super::line::Line;
-use crate::facts::Failure;
+use crate::facts::{Failure, HostLoad};
 use crate::fleet::{HostSpec, Place};
 use crate::ids::WorkerId;
 use crate::protocol::control::{Assignment, Setup, ToDriver, ToWorker};
@@ -15,7 +15,8 @@ use crate::protocol::control::{Assignment, Setup, ToDriver, ToWorker};
 /// How long a worker may take to remove its files.
 pub const GOODBYE_MAX: Duration = Duration::from_secs(20);
 
-/// Gives a worker the job, if it does not have it, and waits until it is ready.
+/// Gives a worker the job, if it does not have it, and waits until it is ready: how many slots it grants, and how loaded
+/// its host is, if it has just said so.
 ///
 /// # Errors
 /// When it cannot be made ready, or the line breaks.
@@ -25,11 +26,11 @@ pub async fn prepare(
     host: &HostSpec,
     line: &mut Line,
     setup: Setup,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<(u32, Option<HostLoad>)> {
     // What it has to fetch comes over this line.
     shared.feed.connect(worker, line.bulk.clone());
     match setup {
-        Setup::Done => return Ok(()),
+        Setup::Done { slots } => return Ok((slots, None)),
         Setup::Failed(failure) => bail!(in_words(&failure)),
         Setup::UnderWay => {}
         Setup::Awaited => {
@@ -43,7 +44,7 @@ pub async fn prepare(
     }
     loop {
         match line.next().await? {
-            ToDriver::Ready => return Ok(()),
+            ToDriver::Ready { slots, load } => return Ok((slots, Some(load))),
             ToDriver::NotReady(failure) => bail!(in_words(&failure)),
             _other => {}
         }
@@ -51,7 +52,7 @@ pub async fn prepare(
 }
 
 /// The host's own number, else the setting's, else its cores.
-pub fn slots_of(host: &HostSpec, shared: &Shared, line: &Line) -> u32 {
+fn slots_of(host: &HostSpec, shared: &Shared, line: &Line) -> u32 {
     let said = host.slots.or(Some(shared.assignment.slots).filter(|slots| *slots > 0));
     said.unwrap_or(line.cores()).max(1)
 }

@@ -15,6 +15,7 @@ use super::engine::Desk;
 use super::host::{Entrance, Note, Shared};
 use super::line::{self, Broken, Line};
 use super::output::OutputFolder;
+use super::remember;
 use super::run::{Means, Seat, Start, reign, shared, workers};
 use super::state::{JobFolder, StateFolder};
 use super::stored::StoredJob;
@@ -25,7 +26,8 @@ use crate::fleet::{Fleet, HostSpec};
 use crate::ids::{Epoch, JobId, Stage, TaskId, WorkerId};
 use crate::journal::Journal;
 use crate::protocol::control::Holdings;
-use crate::scheduler::{Config, Known, KnownOutput, Scheduler};
+use crate::reliability::Fold;
+use crate::scheduler::{Config, Known, KnownOutput, Remembered, Scheduler};
 use crate::transport;
 
 /// How often another driver may have begun a newer epoch than the one that was asked for.
@@ -87,6 +89,8 @@ pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
         beginning: Vec::new(),
         hosts: Vec::new(),
         desk: Desk::default(),
+        hosts_seen: Fold::default(),
+        state: means.state.clone(),
         id,
         job,
         splits,
@@ -104,7 +108,9 @@ pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
     }
     start.beginning = beginning(&start, &known, &shared);
     start.desk.finished = finished(&start.folder, &known);
-    start.scheduler = scheduler(&start, &known, shared.reign.epoch);
+    let remembered = remember::marks(&start.state, &mut means.progress);
+    start.scheduler = scheduler(&start, &known, shared.reign.epoch, remembered);
+    contents.facts.iter().for_each(|fact| start.hosts_seen.learn(fact));
     start.run((shared, notes), means.progress).await
 }
 
@@ -311,8 +317,8 @@ fn finished(folder: &JobFolder, known: &Known) -> super::engine::FinishedAttempt
         .collect()
 }
 
-fn scheduler(start: &Start, known: &Known, epoch: Epoch) -> Scheduler {
+fn scheduler(start: &Start, known: &Known, epoch: Epoch, remembered: Vec<Remembered>) -> Scheduler {
     let maps = start.splits.iter().map(crate::input::Split::bytes).collect();
-    let config = Config { maps, reduces: start.job.job.reduces(), epoch, rules: start.job.rules.clone() };
+    let config = Config { maps, reduces: start.job.job.reduces(), remembered, epoch, rules: start.job.rules.clone() };
     Scheduler::resume(clock::now(), config, known)
 }

@@ -17,6 +17,7 @@ use super::engine::{Desk, Engine, Host, Parting};
 use super::feed::Feed;
 use super::host::{self, Entrance, Shared};
 use super::output::OutputFolder;
+use super::remember;
 use super::state::{JobFolder, StateFolder};
 use super::stored::StoredJob;
 use crate::clock;
@@ -28,6 +29,7 @@ use crate::input::Split;
 use crate::journal::Journal;
 use crate::progress::Progress;
 use crate::protocol::control::{Assignment, Reign};
+use crate::reliability::Fold;
 use crate::scheduler::{Config, Scheduler};
 use crate::transport::Transport;
 use crate::units::Span;
@@ -77,6 +79,7 @@ pub async fn run(request: Request) -> anyhow::Result<()> {
     let scheduler = Scheduler::new(Config {
         maps: plan.splits.clone(),
         reduces: plan.reduces,
+        remembered: remember::marks(&means.state, &mut means.progress),
         epoch: Epoch(0),
         rules: job.rules.clone(),
     });
@@ -91,6 +94,8 @@ pub async fn run(request: Request) -> anyhow::Result<()> {
         beginning: vec![Fact::JobPlanned(plan)],
         hosts,
         desk: Desk::default(),
+        hosts_seen: Fold::default(),
+        state: means.state,
         job,
         splits: Arc::new(splits),
     };
@@ -112,6 +117,10 @@ pub(super) struct Start {
     /// By worker, without gaps.
     pub hosts: Vec<Seat>,
     pub desk: Desk,
+    /// What is known of the hosts' names, to count what they do.
+    pub hosts_seen: Fold,
+    /// Where this machine keeps what it knows.
+    pub state: PathBuf,
 }
 
 /// A worker's place in the job.
@@ -179,10 +188,12 @@ impl Start {
             notes,
             interrupts,
             asks,
+            hosts_seen: self.hosts_seen,
             desk: self.desk,
         };
         let end = engine.run(self.beginning).await;
         let ended = Ended { end, interrupted_by: engine.interrupted_by(), keeps_result: engine.keeps_result() };
+        remember::keep(&self.state, &engine.hosts_seen, &mut engine.progress);
         take_down(engine, tasks, &shared, ended.parting()).await;
         if ended.parting() == Parting::End && !ended.keeps_result {
             self.output.abandon();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AttemptId;
-use crate::units::Span;
+use crate::units::{Bytes, Span};
 
 /// A failed attempt: the cause, and what the user's program said last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +74,42 @@ pub enum Cause {
         /// What went wrong.
         text: String,
     },
+    /// The commands, with all that they started, took more than they may, and were killed by us.
+    Limit {
+        /// What they took too much of.
+        limit: Limit,
+        /// Who set the limit.
+        by: Lender,
+    },
+    /// The kernel killed a command, since memory was short.
+    OutOfMemory {
+        /// Which command.
+        step: String,
+    },
+}
+
+/// What the commands of an attempt may take together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Memory at once.
+    Memory(Bytes),
+    /// Processor time.
+    CpuTime(Duration),
+    /// Time from the slot on.
+    WallTime(Duration),
+    /// Processes at once.
+    Processes(u32),
+}
+
+/// Who set a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lender {
+    /// The job, or the settings of who runs it.
+    Job,
+    /// The owner of the host, in `worker.toml` there.
+    Owner,
 }
 
 /// Whose fault a failure is.
@@ -100,7 +136,9 @@ impl Cause {
             | Cause::Signal { .. }
             | Cause::Silent { .. }
             | Cause::Input { .. }
-            | Cause::Record { .. } => Blame::Task,
+            | Cause::Record { .. }
+            | Cause::Limit { .. }
+            | Cause::OutOfMemory { .. } => Blame::Task,
             Cause::DiskFull { .. } | Cause::Worker { .. } => Blame::Worker,
             Cause::Fetch { .. } => Blame::Source,
         }
@@ -128,6 +166,44 @@ impl fmt::Display for Cause {
             Cause::DiskFull { text } => write!(f, "disk full: {text}"),
             Cause::Fetch { source, text } => write!(f, "the segment of {source} cannot be read: {text}"),
             Cause::Worker { text } => write!(f, "the worker could not run it: {text}"),
+            Cause::Limit { limit, by } => {
+                write!(f, "its commands were ended: {} ({})", limit.exceeded(), by.place(*limit))
+            }
+            Cause::OutOfMemory { step } => {
+                write!(f, "the {step} command was killed by the kernel's out-of-memory killer")
+            }
+        }
+    }
+}
+
+impl Limit {
+    /// That it was exceeded, in words.
+    fn exceeded(self) -> String {
+        match self {
+            Limit::Memory(limit) => format!("they took more than {limit} of memory together"),
+            Limit::CpuTime(limit) => format!("they took more than {} of processor time together", Span(limit)),
+            Limit::WallTime(limit) => format!("they ran for more than {}", Span(limit)),
+            Limit::Processes(limit) => format!("they were more than {limit} processes at once"),
+        }
+    }
+
+    /// The flag that sets it.
+    fn flag(self) -> &'static str {
+        match self {
+            Limit::Memory(_) => "--limit-memory",
+            Limit::CpuTime(_) => "--limit-cpu",
+            Limit::WallTime(_) => "--limit-time",
+            Limit::Processes(_) => "--limit-processes",
+        }
+    }
+}
+
+impl Lender {
+    /// Where the limit was set.
+    fn place(self, limit: Limit) -> &'static str {
+        match self {
+            Lender::Job => limit.flag(),
+            Lender::Owner => "the limit of the host's owner, in worker.toml there",
         }
     }
 }
@@ -170,5 +246,19 @@ mod tests {
             Cause::Silent { limit: Duration::from_secs(600) },
             "nothing was read, written or reported for 10m 0s (--timeout)",
         );
+        check(
+            Cause::Limit { limit: Limit::Memory(Bytes::mebi(2048)), by: Lender::Job },
+            "its commands were ended: they took more than 2.00 GiB of memory together (--limit-memory)",
+        );
+        check(
+            Cause::Limit { limit: Limit::CpuTime(Duration::from_secs(90)), by: Lender::Job },
+            "its commands were ended: they took more than 1m 30s of processor time together (--limit-cpu)",
+        );
+        check(
+            Cause::Limit { limit: Limit::Memory(Bytes::mebi(1)), by: Lender::Owner },
+            "its commands were ended: they took more than 1.00 MiB of memory together (the limit of the host's owner, in \
+             worker.toml there)",
+        );
+        check(Cause::OutOfMemory { step: step() }, "the map command was killed by the kernel's out-of-memory killer");
     }
 }

@@ -5,13 +5,15 @@
 //! a change of these types raises [`VERSION`].
 
 mod failure;
+mod load;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use failure::{Blame, Cause, Failure};
+pub use failure::{Blame, Cause, Failure, Lender, Limit};
+pub use load::{HostLoad, Shortage};
 
 use crate::clock::Moment;
 use crate::error::Kind;
@@ -77,12 +79,25 @@ pub enum Fact {
         /// Why.
         reason: String,
     },
-    /// The worker gets no more tasks of this job, since too many failed there.
+    /// The worker gets no more tasks for a long while, since too many failed there.
     WorkerBarred {
         /// Which.
         worker: WorkerId,
         /// How many different tasks failed there.
         failures: u32,
+        /// When it gets another chance.
+        until: Moment,
+    },
+    /// The worker gets fewer tasks or none, for what its host did in an earlier job.
+    WorkerRemembered {
+        /// Which.
+        worker: WorkerId,
+        /// The share of its places that it keeps, in percent.
+        share_percent: u32,
+        /// For how long, unless a task at a normal pace clears it.
+        until: Moment,
+        /// What it did, in words.
+        evidence: String,
     },
     /// The worker gets fewer tasks or none, since copies of what it ran won: its host is slow.
     WorkerMarked {
@@ -97,6 +112,18 @@ pub enum Fact {
     },
     /// The worker gets its full share again.
     WorkerCleared {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// Nothing is started on the worker for now, since its host is short of something.
+    WorkerHeld {
+        /// Which.
+        worker: WorkerId,
+        /// Of what.
+        shortage: Shortage,
+    },
+    /// The host of the worker is short of nothing any more.
+    WorkerEased {
         /// Which.
         worker: WorkerId,
     },

@@ -35,7 +35,7 @@ pub fn in_words(error: &toml::de::Error) -> String {
         }
     }
     match message.rsplit_once("expected ") {
-        Some((start, "u16" | "u32" | "u64")) => format!("{start}expected a whole number, 0 or more"),
+        Some((start, "u8" | "u16" | "u32" | "u64")) => format!("{start}expected a whole number, 0 or more"),
         Some((start, "f64")) => format!("{start}expected a number"),
         Some((start, table)) if table.starts_with("struct ") => format!("{start}expected a table"),
         Some(_) | None => message,
@@ -114,6 +114,28 @@ where
     T: Deserialize<'de> + Amount,
 {
     positive(deserializer).map(Some)
+}
+
+/// The largest niceness: setpriority(2).
+pub const NICE_MAX: u8 = 19;
+
+/// A niceness: 0 to 19, since less than 0 is for the superuser.
+///
+/// # Errors
+/// For another number, and those of the deserializer.
+pub fn niceness<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    match u8::deserialize(deserializer)? {
+        nice @ 0..=NICE_MAX => Ok(nice),
+        _ => Err(D::Error::custom(format!("a niceness from 0 to {NICE_MAX} is expected"))),
+    }
+}
+
+/// [`niceness`], for what may be left out.
+///
+/// # Errors
+/// As [`niceness`].
+pub fn some_niceness<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+    niceness(deserializer).map(Some)
 }
 
 fn start_of<S: AsRef<str>>(table: &DeTable<'_>, path: &[S]) -> Option<usize> {

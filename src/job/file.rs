@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::builtin::{self, Options};
-use super::document::{self, one_or_many, some_positive};
+use super::document::{self, one_or_many, some_niceness, some_positive};
 use super::format::Format;
 use crate::error::Fault;
 use crate::units::{Bytes, Span};
@@ -83,6 +83,21 @@ pub struct LimitsTyped {
     /// An attempt's memory for sorting and merging.
     #[serde(deserialize_with = "some_positive")]
     pub sort_memory: Option<Bytes>,
+    /// Memory of an attempt's commands and all that they start.
+    #[serde(deserialize_with = "some_positive")]
+    pub memory: Option<Bytes>,
+    /// Their processor time.
+    #[serde(deserialize_with = "some_positive")]
+    pub cpu_time: Option<Span>,
+    /// How long an attempt may run.
+    #[serde(deserialize_with = "some_positive")]
+    pub wall_time: Option<Span>,
+    /// Their number.
+    #[serde(deserialize_with = "some_positive")]
+    pub processes: Option<u32>,
+    /// Their niceness.
+    #[serde(deserialize_with = "some_niceness")]
+    pub nice: Option<u8>,
 }
 
 impl JobFile {
@@ -203,6 +218,11 @@ impl LimitsTyped {
             attempts_max: self.attempts_max.or(under.attempts_max),
             stderr_max: self.stderr_max.or(under.stderr_max),
             sort_memory: self.sort_memory.or(under.sort_memory),
+            memory: self.memory.or(under.memory),
+            cpu_time: self.cpu_time.or(under.cpu_time),
+            wall_time: self.wall_time.or(under.wall_time),
+            processes: self.processes.or(under.processes),
+            nice: self.nice.or(under.nice),
         }
     }
 }
@@ -240,7 +260,7 @@ mod tests {
             combine_files = false
             env = { A = '1' }
             format = { separator = ',', key_fields = 2 }
-            limits = { attempts_max = 2, stderr_max = 0, sort_memory = '64M' }
+            limits = { attempts_max = 2, stderr_max = 0, sort_memory = '64M', memory = '2G', nice = 5 }
         ";
         let some = |text: &str| Some(text.to_owned());
         let expected = JobFile {
@@ -264,6 +284,9 @@ mod tests {
                 attempts_max: Some(2),
                 stderr_max: Some(Bytes(0)),
                 sort_memory: Some(Bytes::mebi(64)),
+                memory: Some(Bytes::mebi(2048)),
+                nice: Some(5),
+                ..LimitsTyped::default()
             },
             ..JobFile::default()
         };
@@ -310,6 +333,8 @@ mod tests {
         check("format.separator = 'ab'", "2: `ab` is no separator: one ASCII character is expected");
         check("format.separator = 'ü'", "2: `ü` is no separator");
         check("format.separator = \"\\n\"", "2: a newline ends a record");
+        check("limits.nice = 20", "2: a niceness from 0 to 19 is expected");
+        check("limits.processes = 0", "2: 0 makes no sense");
         check("format.key_fields = 0", "2: 0 makes no sense");
         check("[format]\nkey_fields = 2\nwhole_line = true", "4: `whole_line` beside `separator` or `key_fields`");
         check("map = 'm", "2: ");

@@ -111,11 +111,34 @@ pub struct Limits {
     pub sort_memory: Option<Bytes>,
     /// How much of each attempt's stderr is kept.
     pub stderr_max: Bytes,
+    /// What the commands of an attempt may take.
+    pub processes: ProcessLimits,
+}
+
+/// What the commands of an attempt may take together, with all that they start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessLimits {
+    /// Memory; none: what there is.
+    pub memory: Option<Bytes>,
+    /// Processor time, that of processes which have ended included.
+    pub cpu_time: Option<Duration>,
+    /// Time from when the attempt took its slot.
+    pub wall_time: Option<Duration>,
+    /// Processes at once.
+    pub processes: Option<u32>,
+    /// The niceness at which they run at least: 0 to 19, see nice(1).
+    pub nice: u8,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { attempts_max: 4, silence_max: None, sort_memory: None, stderr_max: Bytes::mebi(1) }
+        Limits {
+            attempts_max: 4,
+            silence_max: None,
+            sort_memory: None,
+            stderr_max: Bytes::mebi(1),
+            processes: ProcessLimits::default(),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ const DRAW_EVERY: Duration = Duration::from_millis(100);
 /// Lines of the terminal that stay free for what was there before.
 const LINES_FREE: usize = 4;
 const BAR_WIDTH: usize = 24;
+/// Lines for what waits for other jobs.
+const AWAITING_LINES_MAX: usize = 3;
 
 /// Bars on a terminal; they vanish when dropped.
 #[derive(Debug)]
@@ -85,6 +87,7 @@ fn lines(board: &Board, now: Moment, size: Size) -> Vec<String> {
         return Vec::new();
     }
     let mut lines: Vec<String> = board.tally.stages().map(|stage| phase_line(&board.phase(stage, now))).collect();
+    lines.extend(board.awaiting_texts().take(AWAITING_LINES_MAX).map(|text| format!("  {text}")));
     let room = size.lines.saturating_sub(LINES_FREE + lines.len());
     lines.extend(attempt_lines(board, now, room));
     for line in &mut lines {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::facts::{Fact, Stamped};
 use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
-use crate::report::Tally;
+use crate::report::{Tally, count_of, printable};
 
 /// The state that every style draws from.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub struct Board {
     pub tally: Tally,
     /// The attempts that hold a slot.
     pub running: BTreeMap<AttemptId, Running>,
+    /// Attempts that wait since other jobs have the slots of their host, by worker.
+    pub awaiting: BTreeMap<WorkerId, Awaiting>,
     map_meter: Meter,
     reduce_meter: Meter,
 }
@@ -30,6 +32,15 @@ pub struct Running {
     pub bytes_done: u64,
     /// Bytes that it will read; 0 where that is unknown.
     pub bytes_total: u64,
+}
+
+/// Attempts that wait for slots, and who has these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaiting {
+    /// How many attempts.
+    pub attempts: u32,
+    /// The ids of the jobs.
+    pub holders: Vec<String>,
 }
 
 /// A stage at a moment.
@@ -94,7 +105,10 @@ impl Board {
             | Fact::WorkerLost { .. }
             | Fact::WorkerBarred { .. }
             | Fact::WorkerMarked { .. }
+            | Fact::WorkerRemembered { .. }
             | Fact::WorkerCleared { .. }
+            | Fact::WorkerHeld { .. }
+            | Fact::WorkerEased { .. }
             | Fact::StageStarted { .. }
             | Fact::StageFinished { .. }
             | Fact::AttemptCopied { .. }
@@ -113,6 +127,23 @@ impl Board {
                 running.bytes_total = bytes_total;
             }
         }
+    }
+
+    /// Takes in what attempts on a worker wait for.
+    pub fn await_slots(&mut self, worker: WorkerId, awaiting: Awaiting) {
+        match awaiting.attempts {
+            0 => _ = self.awaiting.remove(&worker),
+            _ => _ = self.awaiting.insert(worker, awaiting),
+        }
+    }
+
+    /// `2 attempts on node1 wait for slots that sort-7k2m9q has`, for each such worker.
+    pub fn awaiting_texts(&self) -> impl Iterator<Item = String> {
+        self.awaiting.iter().map(|(worker, Awaiting { attempts, holders })| {
+            let (verb, host) = (if *attempts == 1 { "waits" } else { "wait" }, self.tally.host(*worker));
+            let attempts = count_of(u64::from(*attempts), "attempt");
+            format!("{attempts} on {host} {verb} for slots that {} has", printable(&holders.join(", ")))
+        })
     }
 
     /// Takes the measure of all rates.

@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::board::Board;
-use crate::facts::{Cause, End, Fact, Failure, Lag, Next, Plan, Slowness, Stamped, Work};
+use crate::facts::{Cause, End, Fact, Failure, Lag, Limit, Next, Plan, Shortage, Slowness, Stamped, Work};
 use crate::ids::{AttemptId, WorkerId};
+use crate::units::Bytes;
 
 /// A stream of JSON lines, and one of words beside it.
 pub struct Json {
@@ -84,8 +85,12 @@ fn fields(fact: &Fact, board: &Board) -> (&'static str, Value) {
         Fact::WorkerSuspect { worker } => ("worker_suspect", on(worker)),
         Fact::WorkerBack { worker } => ("worker_back", on(worker)),
         Fact::WorkerLost { worker, reason } => ("worker_lost", joined([on(worker), json!({"reason": reason})])),
-        Fact::WorkerBarred { worker, failures } => {
-            ("worker_barred", joined([on(worker), json!({"failures": failures})]))
+        Fact::WorkerBarred { worker, failures, until } => {
+            ("worker_barred", joined([on(worker), json!({"failures": failures, "until_ms": until.0 / 1000})]))
+        }
+        Fact::WorkerRemembered { worker, share_percent, until, evidence } => {
+            let held = json!({"share_percent": share_percent, "until_ms": until.0 / 1000, "evidence": evidence});
+            ("worker_remembered", joined([on(worker), held]))
         }
         Fact::WorkerMarked { worker, slowness, share_percent, until } => {
             let evidence = slowness_fields(slowness);
@@ -93,6 +98,10 @@ fn fields(fact: &Fact, board: &Board) -> (&'static str, Value) {
             ("worker_marked", joined([on(worker), evidence, held]))
         }
         Fact::WorkerCleared { worker } => ("worker_cleared", on(worker)),
+        Fact::WorkerHeld { worker, shortage } => {
+            ("worker_held", joined([on(worker), json!({"text": shortage.to_string()}), shortage_fields(*shortage)]))
+        }
+        Fact::WorkerEased { worker } => ("worker_eased", on(worker)),
         Fact::StageStarted { stage } => ("stage_started", json!({"stage": stage})),
         Fact::StageFinished { stage } => ("stage_finished", json!({"stage": stage})),
         Fact::AttemptCopied { attempt, worker, of, from, lag } => {
@@ -153,9 +162,30 @@ fn failure_fields(failure: &Failure) -> Value {
         Cause::DiskFull { .. } => ("disk_full", json!({})),
         Cause::Fetch { source, .. } => ("fetch", json!({"source": source.to_string()})),
         Cause::Worker { .. } => ("worker", json!({})),
+        Cause::Limit { limit, by } => ("limit", joined([limit_fields(*limit), json!({"by": by})])),
+        Cause::OutOfMemory { step } => ("out_of_memory", json!({"step": step})),
     };
     let words = json!({"cause": cause, "text": failure.cause.to_string(), "stderr_tail": failure.stderr_tail});
     joined([words, detail])
+}
+
+fn shortage_fields(shortage: Shortage) -> Value {
+    match shortage {
+        Shortage::Processors { others_percent, cores } => {
+            json!({"shortage": "processors", "others_load_percent": others_percent, "cores": cores})
+        }
+        Shortage::Memory { free: Bytes(free) } => json!({"shortage": "memory", "free_bytes": free}),
+        Shortage::Disk { free: Bytes(free) } => json!({"shortage": "disk", "free_bytes": free}),
+    }
+}
+
+fn limit_fields(limit: Limit) -> Value {
+    match limit {
+        Limit::Memory(Bytes(bytes)) => json!({"limit": "memory", "limit_bytes": bytes}),
+        Limit::CpuTime(time) => json!({"limit": "cpu_time", "limit_ms": whole_ms(time)}),
+        Limit::WallTime(time) => json!({"limit": "wall_time", "limit_ms": whole_ms(time)}),
+        Limit::Processes(count) => json!({"limit": "processes", "limit_count": count}),
+    }
 }
 
 fn lag_fields(lag: &Lag) -> Value {

@@ -18,11 +18,11 @@ use console::Term;
 
 use crate::clock::Moment;
 use crate::facts::Stamped;
-use crate::ids::AttemptId;
+use crate::ids::{AttemptId, WorkerId};
 use crate::report::{Report, Tally};
 
 use bars::Bars;
-use board::Board;
+use board::{Awaiting, Board};
 use json::Json;
 use notices::{Notices, Tone};
 use plain::Plain;
@@ -101,6 +101,11 @@ impl Progress {
     /// How far a running attempt is: bytes read, of so many, or 0 where that is unknown. It is shown, not kept.
     pub fn sample(&mut self, attempt: AttemptId, bytes_done: u64, bytes_total: u64) {
         self.board.sample(attempt, bytes_done, bytes_total);
+    }
+
+    /// What attempts on a worker wait for: slots that other jobs have. It is shown, not kept.
+    pub fn await_slots(&mut self, worker: WorkerId, attempts: u32, holders: Vec<String>) {
+        self.board.await_slots(worker, Awaiting { attempts, holders });
     }
 
     /// Draws what has changed. To be called about ten times a second; more often costs nothing.
@@ -189,7 +194,7 @@ mod tests {
         }
     }
 
-    /// Feeds a script: facts, `tick MS`, and `sample ATTEMPT DONE TOTAL`.
+    /// Feeds a script: facts, `tick MS`, `sample ATTEMPT DONE TOTAL` and `await WORKER ATTEMPTS JOB`.
     pub fn run(mut progress: Progress, script: &str) -> Progress {
         let mut at = 0;
         for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -197,6 +202,10 @@ mod tests {
             let number = |place: usize| words[place].parse::<u64>().expect("a number");
             match words[0] {
                 "tick" => progress.tick(ms(number(1))),
+                "await" => {
+                    let worker = WorkerId(number(1) as u32);
+                    progress.await_slots(worker, number(2) as u32, vec![words[3].to_owned()]);
+                }
                 "sample" => progress.sample(attempt(words[1]), number(2), number(3)),
                 first => {
                     // A line without its time goes on from the one before.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::board::Board;
-use super::stragglers::{copied_text, marked_text};
+use super::stragglers::{copied_text, marked_text, remembered_text};
 use crate::clock::Moment;
 use crate::facts::{Fact, Failure, Next, Stamped};
 use crate::ids::{AttemptId, WorkerId};
 use crate::report::{Shards, count_of, printable};
+use crate::units::Span;
 
 /// A kind of failure is told in full so often.
 const SHOWN_MAX: u64 = 3;
@@ -38,12 +39,15 @@ impl Tone {
             | Fact::WorkerLost { .. }
             | Fact::WorkerBarred { .. }
             | Fact::WorkerMarked { .. }
+            | Fact::WorkerRemembered { .. }
+            | Fact::WorkerHeld { .. }
             | Fact::AttemptFailed { .. }
             | Fact::OutputLost { .. } => Tone::Trouble,
             Fact::WorkerSuspect { .. }
             | Fact::WorkerBack { .. }
             | Fact::WorkerJoined { .. }
             | Fact::WorkerCleared { .. }
+            | Fact::WorkerEased { .. }
             | Fact::AttemptCopied { .. }
             | Fact::StageStarted { .. }
             | Fact::StageFinished { .. }
@@ -109,15 +113,23 @@ impl Notices {
             }
             Fact::WorkerBack { worker } => one(format!("{} answers again", board.tally.host(*worker))),
             Fact::WorkerLost { worker, reason } => one(lost_text(*worker, reason, board)),
-            Fact::WorkerBarred { worker, failures } => one(format!(
-                "{} gets no more tasks: {} failed there",
+            Fact::WorkerBarred { worker, failures, until } => one(format!(
+                "{} gets no more tasks for {}: {} failed there",
                 board.tally.host(*worker),
+                Span(until.since(*at)),
                 count_of(u64::from(*failures), "different task")
             )),
+            Fact::WorkerRemembered { worker, share_percent, until, evidence } => {
+                one(remembered_text(*worker, *share_percent, until.since(*at), evidence, board))
+            }
             Fact::WorkerMarked { worker, slowness, share_percent, until } => {
                 one(marked_text(*worker, slowness, *share_percent, until.since(*at), board))
             }
             Fact::WorkerCleared { worker } => one(format!("{} gets its full share again", board.tally.host(*worker))),
+            Fact::WorkerHeld { worker, shortage } => {
+                one(format!("nothing is started on {} for now: {shortage}", board.tally.host(*worker)))
+            }
+            Fact::WorkerEased { worker } => one(format!("{} gets tasks again", board.tally.host(*worker))),
             Fact::AttemptCopied { attempt, worker, from, lag, .. } => {
                 one(copied_text(*attempt, *worker, *from, lag, board))
             }
@@ -368,7 +380,17 @@ mod tests {
             "node07 is slow: map-3 was not done there after 20.0s, and took 2.0s elsewhere; it gets 50 % of its share \
              for 10m 0s\nnode07 gets its full share again\n",
         );
-        check("bar 1 3", "node07 gets no more tasks: 3 different tasks failed there\n");
+        check("5000 bar 1 3 3605", "node07 gets no more tasks for 1h 0m: 3 different tasks failed there\n");
+        check(
+            "5000 remember 1 0 605 3 failures in old-1",
+            "node07 gets no more tasks for 10m 0s, for what happened before: 3 failures in old-1 \
+             (`runner workers forgive` ends that)\n",
+        );
+        check(
+            "hold 1 1048576\n ease 1",
+            "nothing is started on node07 for now: 1.00 MiB of its memory is free (worker.memory_free_min)\n\
+             node07 gets tasks again\n",
+        );
         let (mut notices, text) = said("unmake map-0.0\n unmake map-1.0");
         assert_eq!(text, "");
         assert_eq!(notices.tick(ms(1)), ["the output of 2 finished maps is gone: made again"]);

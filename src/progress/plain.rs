@@ -51,7 +51,8 @@ impl Plain {
         let due = *self.next.get_or_insert(now + FIRST_AFTER);
         if now >= due {
             self.next = Some(now + EVERY);
-            let texts: Vec<String> = open.into_iter().map(|stage| open_text(&board.phase(stage, now))).collect();
+            let mut texts: Vec<String> = open.into_iter().map(|stage| open_text(&board.phase(stage, now))).collect();
+            texts.extend(board.awaiting_texts());
             self.write(&format!("runner: {}\n", texts.join("; ")));
         }
     }
@@ -127,6 +128,17 @@ mod tests {
              runner: map 1 of 2 tasks, 1.00 MiB of 2.00 MiB, 86.78 KiB/s, 7s left\n\
              runner: map done: 2 tasks, 2.00 MiB in 8.0s (256.00 KiB/s)\n\
              runner: reduce 0 of 1 task\n",
+        );
+    }
+
+    #[test]
+    fn who_waits_says_for_what() {
+        check(
+            "plan 1 / 0\n join 0 node01 2\n stage map\n await 0 2 sort-7k2m9q\n tick 0\n tick 1000\n await 0 0 -\n tick 6000",
+            "runner: 1 B in 1 file, 1 split: average 1 B, largest 1 B (1.00 times)\n\
+             runner: 1 worker with 2 slots: average share 1 B, largest 1 B (1.00 times)\n\
+             runner: map 0 of 1 task, 0 B of 1 B; 2 attempts on node01 wait for slots that sort-7k2m9q has\n\
+             runner: map 0 of 1 task, 0 B of 1 B\n",
         );
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::copy::KeptFile;
-use crate::facts::{Failure, Work};
+use crate::facts::{Failure, HostLoad, Work};
 use crate::ids::{AttemptId, Epoch, JobId, WorkerId};
 use crate::input::Split;
 use crate::job::Job;
@@ -107,13 +107,20 @@ pub enum ToDriver {
     /// Another driver has taken over; the connection ends.
     Fenced(Reign),
     /// Tasks may come.
-    Ready,
+    Ready {
+        /// How many run at once: what was asked for, or fewer where the owner of the host lends less.
+        slots: u32,
+        /// How loaded the host is, so that nothing is started where nothing should be.
+        load: HostLoad,
+    },
     /// Shipping or setup failed here.
     NotReady(Failure),
     /// The attempt took its slot.
     Started(AttemptId),
     /// How far the running attempts are, at least once a second: also the sign of life.
     Progress(Vec<Progress>),
+    /// How loaded the host is, about once a second.
+    Load(HostLoad),
     /// The attempt ended well, and holds its output.
     Finished {
         /// Its name.
@@ -164,7 +171,10 @@ pub enum Setup {
     /// Files are shipped, or the setup command runs.
     UnderWay,
     /// Tasks may come.
-    Done,
+    Done {
+        /// How many run at once.
+        slots: u32,
+    },
     /// Shipping or setup failed here.
     Failed(Failure),
 }
@@ -201,7 +211,7 @@ pub struct Assignment {
     pub id: JobId,
     /// Who this worker is.
     pub worker: WorkerId,
-    /// Attempts at once.
+    /// Attempts at once; the worker may grant fewer.
     pub slots: u32,
     /// What they may plan with together, where `workers.txt` says it.
     pub memory: Option<Bytes>,

@@ -82,7 +82,10 @@ fn happened(fact: &Fact, tally: &Tally) -> Option<(AttemptId, String)> {
         | Fact::WorkerLost { .. }
         | Fact::WorkerBarred { .. }
         | Fact::WorkerMarked { .. }
+        | Fact::WorkerRemembered { .. }
         | Fact::WorkerCleared { .. }
+        | Fact::WorkerHeld { .. }
+        | Fact::WorkerEased { .. }
         | Fact::StageStarted { .. }
         | Fact::StageFinished { .. }
         | Fact::JobFinished { .. } => None,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::error::Kind;
-use crate::facts::{Cause, DropReason, End, Fact, Failure, Lag, Next, Plan, Slowness, Stamped, Work};
+use crate::facts::{Cause, DropReason, End, Fact, Failure, Lag, Next, Plan, Shortage, Slowness, Stamped, Work};
 use crate::ids::{AttemptId, Epoch, Stage, TaskId, WorkerId};
+use crate::units::Bytes;
 
 /// The facts of a script.
 pub fn facts(script: &str) -> Vec<Stamped> {
@@ -48,7 +49,18 @@ fn fact(verb: &str, rest: &str) -> Fact {
         "suspect" => Fact::WorkerSuspect { worker: worker(0) },
         "back" => Fact::WorkerBack { worker: worker(0) },
         "lose" => Fact::WorkerLost { worker: worker(0), reason: tail(1) },
-        "bar" => Fact::WorkerBarred { worker: worker(0), failures: number(1) as u32 },
+        // bar WORKER FAILURES UNTIL_SECONDS
+        "bar" => {
+            let until = ms(number(2) * 1000);
+            Fact::WorkerBarred { worker: worker(0), failures: number(1) as u32, until }
+        }
+        // remember WORKER SHARE UNTIL_SECONDS EVIDENCE
+        "remember" => Fact::WorkerRemembered {
+            worker: worker(0),
+            share_percent: number(1) as u32,
+            until: ms(number(2) * 1000),
+            evidence: tail(3),
+        },
         // mark WORKER SHARE UNTIL_SECONDS STRAGGLER MILLISECONDS_THERE ELSEWHERE
         "mark" => Fact::WorkerMarked {
             worker: worker(0),
@@ -61,6 +73,9 @@ fn fact(verb: &str, rest: &str) -> Fact {
             share_percent: number(1) as u32,
             until: ms(number(2) * 1000),
         },
+        // hold WORKER FREE_MEMORY
+        "hold" => Fact::WorkerHeld { worker: worker(0), shortage: Shortage::Memory { free: Bytes(number(1)) } },
+        "ease" => Fact::WorkerEased { worker: worker(0) },
         "clear" => Fact::WorkerCleared { worker: worker(0) },
         // copy ATTEMPT WORKER OF FROM left|worked MILLISECONDS MILLISECONDS
         "copy" => Fact::AttemptCopied {

@@ -48,11 +48,11 @@ impl Scheduler {
     fn judge(&mut self, id: HostId) {
         let host = self.fleet.host(id);
         let failures = host.blamed(&self.rules);
-        let is_barred = host.standing == Standing::Barred;
+        let is_barred = matches!(host.standing, Standing::Barred(_));
         if failures < self.rules.host_failures_max || is_barred || !host.is_present() || !self.can_spare(id) {
             return;
         }
-        self.fleet.set_standing(id, Standing::Barred);
+        self.fleet.set_standing(id, Standing::Barred(self.now + self.rules.bar_lasts));
         for worker in self.fleet.workers_of(id) {
             self.record_if_barred(worker);
             self.call_back_queue(worker);
@@ -66,15 +66,27 @@ impl Scheduler {
         marked.saturating_mul(self.rules.barred_one_in) <= present
     }
 
-    /// Says that a worker gets nothing or less, if its host is barred or slow: when that begins, and when a worker comes
+    /// Says that a worker gets nothing or less, if its host is barred, slow or short of something: when that begins, and when a worker comes
     /// or comes back while it holds.
     pub(super) fn record_if_barred(&mut self, worker: WorkerId) {
         let host = self.fleet.host(self.fleet.host_of(worker));
-        if host.standing == Standing::Barred {
-            let failures = host.blamed(&self.rules);
-            self.record(Fact::WorkerBarred { worker, failures });
+        match (host.standing, &host.evidence, host.until()) {
+            (_, Some(evidence), Some(until)) => {
+                let (share_percent, evidence) = (host.share_percent(), evidence.clone());
+                self.record(Fact::WorkerRemembered { worker, share_percent, until, evidence });
+            }
+            (Standing::Barred(until), None, _) => {
+                let failures = host.blamed(&self.rules);
+                self.record(Fact::WorkerBarred { worker, failures, until });
+            }
+            (Standing::Good | Standing::Slow(_) | Standing::Outpaced(_), _, _)
+            | (Standing::Barred(_), Some(_), None) => {
+                self.record_if_marked(worker);
+            }
         }
-        self.record_if_marked(worker);
+        if let Some(shortage) = self.fleet.host(self.fleet.host_of(worker)).shortage {
+            self.record(Fact::WorkerHeld { worker, shortage });
+        }
     }
 
     /// What waits on a barred host goes elsewhere; what runs there may end.
@@ -94,7 +106,7 @@ impl Scheduler {
             let Some((id, host)) = marked.min_by_key(|(_, host)| (host.is_barred(), host.blamed(&self.rules))) else {
                 return;
             };
-            if host.mark().is_some() {
+            if host.mark().is_some() || host.evidence.is_some() {
                 self.unmark(id);
                 continue;
             }

@@ -23,6 +23,7 @@ impl Scheduler {
         match std::mem::replace(&mut self.course, Course::Settled) {
             Course::Settled => self.copy_stragglers(),
             Course::Changed => {
+                self.apply_remembered();
                 self.finish_stages();
                 match self.verdict() {
                     Some(end) => self.conclude(end),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::facts::{End, Fact, Failure, Work};
+use crate::facts::{End, Fact, Failure, HostLoad, Work};
 use crate::ids::{AttemptId, TaskId, WorkerId};
 
 /// Something that the scheduler should know.
@@ -44,6 +44,13 @@ pub enum Event {
         worker: WorkerId,
         /// Why.
         reason: String,
+    },
+    /// How loaded the host of a worker is.
+    WorkerLoad {
+        /// Which.
+        worker: WorkerId,
+        /// Measured there.
+        load: HostLoad,
     },
     /// An attempt took its slot.
     AttemptStarted {

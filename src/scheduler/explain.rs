@@ -43,12 +43,13 @@ impl Scheduler {
         }
     }
 
-    fn awaited(&self, id: AttemptId, worker: WorkerId) -> &'static str {
+    fn awaited(&self, id: AttemptId, worker: WorkerId) -> String {
         let worker = self.fleet.get(worker);
         match id.task.stage {
-            _ if worker.running.len() >= worker.slots as usize => "a slot there",
-            Stage::Map => "its input",
-            Stage::Reduce => "its segments",
+            _ if worker.running.len() >= worker.slots as usize => "a slot there".to_owned(),
+            _ if worker.lent.attempts > 0 => format!("a slot there, which {} has", worker.lent.holders.join(", ")),
+            Stage::Map => "its input".to_owned(),
+            Stage::Reduce => "its segments".to_owned(),
         }
     }
 
@@ -79,7 +80,11 @@ impl Scheduler {
         match (present, self.hiring) {
             (0, Hiring::Open) => "no worker has joined".to_owned(),
             (0, Hiring::Complete) => "no worker is left".to_owned(),
-            _ => format!("no host can be used: {} silent, {barred} barred", present - barred),
+            _ => {
+                let short = self.fleet.counts.short;
+                let silent = present.saturating_sub(barred + short);
+                format!("no host can be used: {silent} silent, {barred} barred, {short} loaded or short of something")
+            }
         }
     }
 

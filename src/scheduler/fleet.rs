@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::host::{Host, HostCounts, Standing};
 use super::rules::Rules;
 use super::task::Phase;
-use super::worker::{Contact, HostId, PerStage, Rank, Worker};
+use super::worker::{Contact, HostId, Lent, PerStage, Rank, Worker};
 use crate::clock::Moment;
+use crate::facts::{HostLoad, Shortage};
 use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
 
 /// All workers, and the hosts that they are on.
@@ -23,7 +24,7 @@ pub(super) struct Fleet {
     /// Workers where attempts wait behind others, fullest first.
     crowded: PerStage<BTreeSet<(u32, WorkerId)>>,
     pub counts: HostCounts,
-    /// Slow hosts by when that is forgotten.
+    /// Hosts against which something is held, by when that is forgotten.
     marks: BTreeSet<(Moment, HostId)>,
     /// Workers that are not lost.
     pub present: u32,
@@ -56,6 +57,7 @@ impl Fleet {
             host,
             slots: slots.max(1),
             contact: Contact::Lost,
+            lent: Lent::default(),
             queue: PerStage::default(),
             running: BTreeSet::new(),
             outputs: BTreeSet::new(),
@@ -119,16 +121,33 @@ impl Fleet {
 
     /// Changes whether a host gets tasks.
     pub fn set_standing(&mut self, id: HostId, standing: Standing) {
-        if let Some(mark) = self.host(id).mark() {
-            self.marks.remove(&(mark.until, id));
+        if let Some(until) = self.host(id).until() {
+            self.marks.remove(&(until, id));
         }
-        self.change_host(id, |host| host.standing = standing);
-        if let Some(mark) = self.host(id).mark() {
-            self.marks.insert((mark.until, id));
+        self.change_host(id, |host| (host.standing, host.evidence) = (standing, None));
+        if let Some(until) = self.host(id).until() {
+            self.marks.insert((until, id));
         }
         for worker in self.workers_of(id) {
             self.rank(worker);
         }
+    }
+
+    /// Notes how loaded a host is, and what it is short of.
+    pub fn set_load(&mut self, id: HostId, load: HostLoad, shortage: Option<Shortage>) {
+        let was = self.host(id).shortage;
+        self.change_host(id, |host| (host.load, host.shortage) = (Some(load), shortage));
+        if was.is_some() != shortage.is_some() {
+            for worker in self.workers_of(id) {
+                self.rank(worker);
+            }
+        }
+    }
+
+    /// Notes that other jobs have slots of a worker, or none any more.
+    pub fn set_lent(&mut self, id: WorkerId, lent: Lent) {
+        self.get_mut(id).lent = lent;
+        self.rank(id);
     }
 
     /// When the first mark of a host is forgotten.
@@ -179,7 +198,8 @@ impl Fleet {
 
     /// Whether new attempts may go to the worker.
     pub fn is_usable(&self, worker: &Worker) -> bool {
-        worker.contact == Contact::Well && !self.hosts[worker.host.0 as usize].is_barred()
+        let host = &self.hosts[worker.host.0 as usize];
+        worker.contact == Contact::Well && !host.is_barred() && host.shortage.is_none()
     }
 
     /// Workers that take an attempt of `stage`, emptiest first, with how full they are.
@@ -210,7 +230,7 @@ impl Fleet {
         let both =
             |rank: &dyn Fn(Stage) -> Option<u32>| PerStage { map: rank(Stage::Map), reduce: rank(Stage::Reduce) };
         let host = &self.hosts[worker.host.0 as usize];
-        let open = both(&|stage| worker.open_rank(stage, host.places(self.rules.places(stage, worker.slots))));
+        let open = both(&|stage| worker.open_rank(stage, host.places(self.rules.places(stage, worker.slots_now()))));
         Rank {
             open: if self.is_usable(worker) { open } else { PerStage::default() },
             crowded: both(&|stage| worker.crowded_rank(stage)),
@@ -235,7 +255,7 @@ impl Fleet {
         }
         let lens = [&self.open.map, &self.open.reduce, &self.crowded.map, &self.crowded.reduce].map(BTreeSet::len);
         assert_eq!(lens, ranks, "a set holds a worker twice");
-        let marks = (0..).map(HostId).zip(&self.hosts).filter_map(|(id, host)| Some((host.mark()?.until, id)));
+        let marks = (0..).map(HostId).zip(&self.hosts).filter_map(|(id, host)| Some((host.until()?, id)));
         assert_eq!(self.marks, marks.collect(), "the marks of hosts end at other times");
         let present = self.workers.values().filter(|worker| worker.contact != Contact::Lost).count();
         assert_eq!(present, self.present as usize, "present workers are miscounted");

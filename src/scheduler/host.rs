@@ -5,7 +5,7 @@
 use super::rules::Rules;
 use super::worker::Contact;
 use crate::clock::Moment;
-use crate::facts::Slowness;
+use crate::facts::{HostLoad, Shortage, Slowness};
 
 /// One host: a name, and the workers on it.
 #[derive(Debug)]
@@ -22,6 +22,12 @@ pub(super) struct Host {
     /// When it last ended a task at a normal pace.
     pub normal_at: Option<Moment>,
     pub standing: Standing,
+    /// What an earlier job saw there, if its standing is for that.
+    pub evidence: Option<String>,
+    /// As its workers said last.
+    pub load: Option<HostLoad>,
+    /// What it is short of, so that nothing is started there.
+    pub shortage: Option<Shortage>,
 }
 
 /// Whether a host gets tasks.
@@ -33,8 +39,8 @@ pub(super) enum Standing {
     Slow(Mark),
     /// It is so slow that it gets none.
     Outpaced(Mark),
-    /// Too much failed there.
-    Barred,
+    /// Too much failed there, until that moment.
+    Barred(Moment),
 }
 
 /// Copies won from a host.
@@ -46,15 +52,25 @@ pub(super) struct Mark {
     pub since: Moment,
     /// When it is forgotten.
     pub until: Moment,
-    /// The newest.
-    pub slowness: Slowness,
+    /// The newest; none for a mark of an earlier job.
+    pub slowness: Option<Slowness>,
 }
 
 impl Host {
     /// A host of which nothing bad is known.
     pub fn new(name: &str) -> Self {
-        let standing = Standing::Good;
-        Host { name: name.to_owned(), well: 0, suspect: 0, failures: 0, contradicted: 0, normal_at: None, standing }
+        Host {
+            name: name.to_owned(),
+            well: 0,
+            suspect: 0,
+            failures: 0,
+            contradicted: 0,
+            normal_at: None,
+            standing: Standing::Good,
+            evidence: None,
+            load: None,
+            shortage: None,
+        }
     }
 
     /// Counts a worker of which something else is heard now.
@@ -75,7 +91,7 @@ impl Host {
     pub fn is_barred(&self) -> bool {
         match self.standing {
             Standing::Good | Standing::Slow(_) => false,
-            Standing::Outpaced(_) | Standing::Barred => true,
+            Standing::Outpaced(_) | Standing::Barred(_) => true,
         }
     }
 
@@ -88,7 +104,16 @@ impl Host {
     pub fn mark(&self) -> Option<Mark> {
         match self.standing {
             Standing::Slow(mark) | Standing::Outpaced(mark) => Some(mark),
-            Standing::Good | Standing::Barred => None,
+            Standing::Good | Standing::Barred(_) => None,
+        }
+    }
+
+    /// When what is held against it is forgotten.
+    pub fn until(&self) -> Option<Moment> {
+        match self.standing {
+            Standing::Good => None,
+            Standing::Slow(mark) | Standing::Outpaced(mark) => Some(mark.until),
+            Standing::Barred(until) => Some(until),
         }
     }
 
@@ -97,7 +122,7 @@ impl Host {
         match self.standing {
             Standing::Good => places,
             Standing::Slow(mark) => places.checked_shr(mark.marks).unwrap_or(0).max(1),
-            Standing::Outpaced(_) | Standing::Barred => 0,
+            Standing::Outpaced(_) | Standing::Barred(_) => 0,
         }
     }
 
@@ -119,7 +144,7 @@ impl Host {
 
     /// Whether a worker of it may get new attempts.
     pub fn is_usable(&self) -> bool {
-        self.well > 0 && !self.is_barred()
+        self.well > 0 && !self.is_barred() && self.shortage.is_none()
     }
 }
 
@@ -132,6 +157,8 @@ pub(super) struct HostCounts {
     pub usable: u32,
     /// Those of them that get none.
     pub barred: u32,
+    /// Those of them that are short of something.
+    pub short: u32,
     /// Those of them that something is held against.
     pub marked: u32,
 }
@@ -141,6 +168,7 @@ impl HostCounts {
         self.present += u32::from(host.is_present());
         self.usable += u32::from(host.is_usable());
         self.barred += u32::from(host.is_present() && host.is_barred());
+        self.short += u32::from(host.is_present() && host.shortage.is_some());
         self.marked += u32::from(host.is_present() && host.is_marked());
     }
 
@@ -148,6 +176,7 @@ impl HostCounts {
         self.present -= u32::from(host.is_present());
         self.usable -= u32::from(host.is_usable());
         self.barred -= u32::from(host.is_present() && host.is_barred());
+        self.short -= u32::from(host.is_present() && host.shortage.is_some());
         self.marked -= u32::from(host.is_present() && host.is_marked());
     }
 }

@@ -150,7 +150,10 @@ impl Known {
             | Fact::WorkerBack { .. }
             | Fact::WorkerBarred { .. }
             | Fact::WorkerMarked { .. }
+            | Fact::WorkerRemembered { .. }
             | Fact::WorkerCleared { .. }
+            | Fact::WorkerHeld { .. }
+            | Fact::WorkerEased { .. }
             | Fact::StageFinished { .. } => {}
             Fact::StageStarted { stage } => _ = self.begun.insert(*stage),
             Fact::AttemptCopied { attempt, .. } => _ = self.copies.insert(*attempt),

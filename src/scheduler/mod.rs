@@ -16,6 +16,8 @@
 //! | `known`, `resume` | what earlier drivers have made of the job, and the tables filled from it |
 //! | `explain`, `overview` | why a task is not running, and a host gets nothing, in words |
 //! | `check` | whether the tables agree |
+//! | `remembered` | marks that hosts bring along from earlier jobs |
+//! | `load` | hosts that are loaded by others, or short of memory or disk |
 //!
 //! What a task goes through: *ready* → *out* (attempts queued or running) → *held* (a segment on its worker) or
 //! *committing* → *committed*. A lost worker, an unreadable segment or a failed commit leads back to ready. Reduces
@@ -24,7 +26,7 @@
 //! A task can have several live attempts: the first commit wins, of maps with a segment the first that ends, and the others
 //! are dropped as beaten. Copies of stragglers are looked for by time, see [`Scheduler::deadline`].
 //!
-//! Places kept free for what comes. Load limits and draining: fewer places in `worker`.
+//! Places kept free for what comes. Draining: fewer places in `worker`.
 
 mod blame;
 mod check;
@@ -35,9 +37,11 @@ mod explain;
 mod fleet;
 mod host;
 mod known;
+mod load;
 mod overview;
 mod pace;
 mod react;
+mod remembered;
 mod resume;
 mod rules;
 mod slow;
@@ -47,12 +51,14 @@ mod worker;
 
 pub use event::{Action, Event};
 pub use known::{Known, KnownOutput, KnownTask, KnownWorker};
+pub use remembered::{Remembered, RememberedStanding};
 pub use rules::{Config, Rules, StragglerRules};
 
 use crate::clock::Moment;
 use crate::facts::{DropReason, End, Fact};
 use crate::ids::{AttemptId, Epoch, Stage, TaskId, WorkerId};
 use fleet::Fleet;
+use remembered::Remembrance;
 use stage::Tasks;
 use task::{Live, Role, State};
 use worker::{HostId, Worker};
@@ -66,6 +72,8 @@ pub struct Scheduler {
     tasks: Tasks,
     fleet: Fleet,
     hiring: Hiring,
+    /// What earlier jobs saw on hosts, until it is held against them.
+    remembered: Remembrance,
     /// Hosts that cannot take part, or no longer, with the reasons: the text of a job without workers.
     refused: Vec<String>,
     /// Commits that were asked for and may stand: as long as there is one, maps must repeat exactly.
@@ -108,6 +116,7 @@ impl Scheduler {
             fleet: Fleet::new(config.rules.clone()),
             rules: config.rules,
             hiring: Hiring::Open,
+            remembered: Remembrance::new(config.remembered),
             refused: Vec::new(),
             commits: 0,
             course: Course::Settled,
@@ -121,8 +130,9 @@ impl Scheduler {
     pub fn handle(&mut self, now: Moment, event: Event) {
         match self.course {
             Course::Ending(_) | Course::Over => return,
-            // Progress comes by the thousand and changes no decision.
-            Course::Settled | Course::Changed if matches!(event, Event::AttemptProgressed { .. }) => {}
+            // These come by the thousand; most change no decision.
+            Course::Settled | Course::Changed
+                if matches!(event, Event::AttemptProgressed { .. } | Event::WorkerLoad { .. }) => {}
             Course::Settled | Course::Changed => self.course = Course::Changed,
         }
         self.now = now;
@@ -157,6 +167,14 @@ impl Scheduler {
 
     fn record(&mut self, fact: Fact) {
         self.out.push(Action::Record(fact));
+    }
+
+    /// Something happened that the next pass should look at.
+    fn change(&mut self) {
+        match self.course {
+            Course::Settled | Course::Changed => self.course = Course::Changed,
+            Course::Ending(_) | Course::Over => {}
+        }
     }
 
     /// Ends the job with the next pass; the first reason counts.

@@ -1,9 +1,10 @@
 //! Where the job stands, what is waited for, and what each host does or why it gets nothing: in words.
 
-use super::host::{Mark, Standing};
+use super::host::{Host, Mark, Standing};
 use super::task::State;
 use super::worker::{Contact, Worker};
 use super::{Course, Scheduler};
+use crate::facts::Slowness;
 use crate::ids::{Stage, WorkerId};
 use crate::units::Span;
 
@@ -75,6 +76,13 @@ impl Scheduler {
         if !worker.outputs.is_empty() {
             text += &format!(", holds the output of {} tasks", worker.outputs.len());
         }
+        if let Some(load) = &self.fleet.host(worker.host).load {
+            let of = |percent: u32| f64::from(percent) / 100.0;
+            text += &format!(", load {:.1} ({:.1} by others)", of(load.load_percent), of(load.others_percent));
+        }
+        if worker.lent.attempts > 0 {
+            text += &format!(", {} wait for slots that {} has", worker.lent.attempts, worker.lent.holders.join(", "));
+        }
         match self.explain_nothing(id, worker) {
             Some(why) => text + "; gets nothing: " + &why,
             None => text,
@@ -89,17 +97,26 @@ impl Scheduler {
             Contact::Well => {}
         }
         let host = self.fleet.host(worker.host);
+        if let Some(shortage) = host.shortage {
+            return Some(shortage.to_string());
+        }
         match host.standing {
-            Standing::Barred => return Some(format!("{} different tasks failed there", host.blamed(&self.rules))),
-            Standing::Outpaced(mark) => return Some(self.explain_mark(mark)),
+            Standing::Barred(until) => {
+                let failures = host.blamed(&self.rules);
+                let why = host.evidence.clone().unwrap_or_else(|| format!("{failures} different tasks failed there"));
+                return Some(format!("{why} (forgotten in {})", Span(until.since(self.now))));
+            }
+            Standing::Outpaced(mark) => return Some(self.explain_mark(host, mark)),
             Standing::Good | Standing::Slow(_) => {}
         }
         let maps = self.tasks.map.unfinished();
         let stage = if maps > 0 { Stage::Map } else { Stage::Reduce };
         let is_full = !self.fleet.open(stage).any(|(_, open)| open == id);
         match (is_full, host.standing) {
-            (true, Standing::Slow(mark)) => Some(format!("its places are fewer, since {}", self.explain_mark(mark))),
-            (true, Standing::Good | Standing::Outpaced(_) | Standing::Barred) => None,
+            (true, Standing::Slow(mark)) => {
+                Some(format!("its places are fewer, since {}", self.explain_mark(host, mark)))
+            }
+            (true, Standing::Good | Standing::Outpaced(_) | Standing::Barred(_)) => None,
             (false, _) => Some(self.explain_idle(stage, worker)),
         }
     }
@@ -120,14 +137,14 @@ impl Scheduler {
         }
     }
 
-    fn explain_mark(&self, mark: Mark) -> String {
+    fn explain_mark(&self, host: &Host, mark: Mark) -> String {
         let left = Span(mark.until.since(self.now));
-        let evidence = mark.slowness;
-        format!(
-            "{} needed {} there and {} elsewhere (forgotten in {left})",
-            evidence.attempt,
-            Span(evidence.there),
-            Span(evidence.elsewhere)
-        )
+        let why = match (mark.slowness, &host.evidence) {
+            (Some(Slowness { attempt, there, elsewhere, .. }), _) => {
+                format!("{attempt} needed {} there and {} elsewhere", Span(there), Span(elsewhere))
+            }
+            (None, evidence) => evidence.clone().unwrap_or_default(),
+        };
+        format!("{why} (forgotten in {left})")
     }
 }

@@ -22,6 +22,7 @@ impl Scheduler {
             scheduler.fleet.join(*id, &worker.host, worker.slots);
             scheduler.fleet.set_contact(*id, Contact::Suspect);
         }
+        scheduler.remembered.note_joined();
         for stage in &known.begun {
             scheduler.tasks.stage_mut(*stage).course = StageCourse::Begun;
         }

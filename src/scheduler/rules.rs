@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::remembered::Remembered;
 use crate::ids::{Epoch, Stage};
+use crate::units::Bytes;
 
 /// What the scheduler is made for: the tasks of one job, and the rules.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +17,8 @@ pub struct Config {
     pub maps: Vec<u64>,
     /// Reduce tasks; 0 for a map-only job, whose maps write the output parts.
     pub reduces: u32,
+    /// What earlier jobs hold against hosts.
+    pub remembered: Vec<Remembered>,
     /// The reign under which attempts are named.
     pub epoch: Epoch,
     /// The numbers.
@@ -33,8 +37,10 @@ pub struct Rules {
     /// Times that one task may be repeated because its output could not be read or committed. Not its failure, but
     /// without a bound a broken network would keep a job busy forever.
     pub repeats_max: u32,
-    /// Blamed failures after which a host gets no more tasks.
+    /// Blamed failures after which a host gets no more tasks,
     pub host_failures_max: u32,
+    /// How long that lasts, also for the next jobs. A disk is seldom emptied within the hour.
+    pub bar_lasts: Duration,
     /// Failures of commands count against a host once so many different tasks that failed there have succeeded
     /// elsewhere: with fewer, it may well be the program.
     pub contradictions_min: u32,
@@ -46,6 +52,13 @@ pub struct Rules {
     pub ahead_maps_percent: u32,
     /// The same for reduces, which fetch before they take a slot. Few, since a fetch that is moved is done twice.
     pub ahead_reduces_percent: u32,
+    /// Nothing is started on a host that others load with more than so much for each processor, in percent of one; none:
+    /// whatever others do. A host of many users with twice the load of its processors is slow; four times is trouble.
+    pub load_percent_max: Option<u32>,
+    /// Nothing is started on a host with less memory free,
+    pub memory_free_min: Bytes,
+    /// or with less free on its disk.
+    pub disk_free_min: Bytes,
     /// When stragglers are copied; none: never.
     pub stragglers: Option<StragglerRules>,
 }
@@ -111,11 +124,15 @@ impl Default for Rules {
             losses_max: 3,
             repeats_max: 8,
             host_failures_max: 3,
+            bar_lasts: Duration::from_secs(3600),
             contradictions_min: 3,
             barred_one_in: 3,
             fetch_reports_min: 2,
             ahead_maps_percent: 100,
             ahead_reduces_percent: 25,
+            load_percent_max: Some(400),
+            memory_free_min: Bytes::mebi(64),
+            disk_free_min: Bytes::mebi(64),
             stragglers: Some(StragglerRules::default()),
         }
     }

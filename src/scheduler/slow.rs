@@ -68,14 +68,14 @@ impl Scheduler {
     fn mark(&mut self, id: HostId, slowness: Slowness, rules: StragglerRules) {
         let host = self.fleet.host(id);
         let (marks, since) = match host.standing {
-            Standing::Barred => return,
+            Standing::Barred(_) => return,
             Standing::Good => (1, self.now),
             Standing::Slow(mark) | Standing::Outpaced(mark) => (mark.marks + 1, mark.since),
         };
         if !host.is_present() || !self.can_spare(id) {
             return;
         }
-        let mark = Mark { marks, since, until: self.now + rules.mark_lasts, slowness };
+        let mark = Mark { marks, since, until: self.now + rules.mark_lasts, slowness: Some(slowness) };
         let outpaced = marks >= rules.marks_max;
         self.fleet.set_standing(id, if outpaced { Standing::Outpaced(mark) } else { Standing::Slow(mark) });
         for worker in self.fleet.workers_of(id) {
@@ -89,13 +89,17 @@ impl Scheduler {
     /// Says what a worker gets, if its host is marked.
     pub(super) fn record_if_marked(&mut self, worker: WorkerId) {
         let host = self.fleet.host(self.fleet.host_of(worker));
-        let Some(Mark { until, slowness, .. }) = host.mark() else { return };
+        let Some(Mark { until, slowness: Some(slowness), .. }) = host.mark() else { return };
         let share_percent = host.share_percent();
         self.record(Fact::WorkerMarked { worker, slowness, share_percent, until });
     }
 
     /// Takes a mark away.
     pub(super) fn unmark(&mut self, id: HostId) {
+        if matches!(self.fleet.host(id).standing, Standing::Barred(_)) {
+            // Another chance is a whole one.
+            self.fleet.change_host(id, |host| (host.failures, host.contradicted) = (0, 0));
+        }
         self.fleet.set_standing(id, Standing::Good);
         for worker in self.fleet.workers_of(id) {
             self.record(Fact::WorkerCleared { worker });

@@ -1,7 +1,7 @@
 //! One worker: what it holds, how full it is, and what is heard of it.
 //!
-//! How full it is decides where it stands in the ordered sets of `fleet`. Load limits and draining belong here: they
-//! make a worker's places fewer.
+//! How full it is decides where it stands in the ordered sets of `fleet`. Slots that
+//! other jobs have make a worker's places fewer; draining belongs here too.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,8 @@ pub(super) struct Worker {
     pub host: HostId,
     pub slots: u32,
     pub contact: Contact,
+    /// Slots of it that other jobs have.
+    pub lent: Lent,
     /// Attempts sent that hold no slot, in the order sent.
     pub queue: PerStage<Vec<AttemptId>>,
     /// Attempts that hold a slot.
@@ -25,6 +27,15 @@ pub(super) struct Worker {
     pub outputs: BTreeSet<TaskId>,
     /// Where it stands in the ordered sets of the fleet.
     pub rank: Rank,
+}
+
+/// Attempts that wait since other jobs have the slots of their host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lent {
+    /// How many.
+    pub attempts: u32,
+    /// The ids of these jobs.
+    pub holders: Vec<String>,
 }
 
 /// What is heard of a worker.
@@ -82,8 +93,16 @@ impl Worker {
         u32::try_from(self.running.len() + queued).unwrap_or(u32::MAX)
     }
 
+    /// Slots that it can have now: those it has, where it waits for more.
+    pub fn slots_now(&self) -> u32 {
+        match self.lent.attempts {
+            0 => self.slots,
+            _ => u32::try_from(self.running.len()).unwrap_or(u32::MAX).min(self.slots),
+        }
+    }
+
     fn fill(&self, load: u32) -> u32 {
-        u32::try_from(u64::from(load) * u64::from(FULL) / u64::from(self.slots)).unwrap_or(u32::MAX)
+        u32::try_from(u64::from(load) * u64::from(FULL) / u64::from(self.slots_now().max(1))).unwrap_or(u32::MAX)
     }
 
     /// How full it is, if it takes another attempt of `stage` beside those in so many places.
@@ -94,7 +113,7 @@ impl Worker {
 
     /// How far from overfull it is, smallest first, if an attempt waits there without a slot to come to.
     pub fn crowded_rank(&self, stage: Stage) -> Option<u32> {
-        let over = self.load(stage).saturating_sub(self.slots);
+        let over = self.load(stage).saturating_sub(self.slots_now());
         (over > 0 && !self.queue.get(stage).is_empty()).then(|| u32::MAX - self.fill(over))
     }
 

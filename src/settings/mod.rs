@@ -18,7 +18,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
-use crate::job::document::{Amount, positive};
+use crate::job::document::{Amount, niceness, positive};
 use crate::units::{Bytes, Span};
 
 pub use cloud::{Address, Cloud};
@@ -49,6 +49,8 @@ pub struct Settings {
     pub ssh: Ssh,
     /// What a job gets that does not say otherwise.
     pub job: JobDefaults,
+    /// What an attempt may take that does not say otherwise.
+    pub limits: Limits,
     /// How workers are run and watched.
     pub worker: Worker,
     /// When hosts and tasks are given up.
@@ -96,6 +98,27 @@ pub struct JobDefaults {
     pub silence_max: Option<Span>,
 }
 
+/// What the commands of an attempt may take together, with all that they start; see [`crate::job::ProcessLimits`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory.
+    #[serde(deserialize_with = "open_positive")]
+    pub memory: Option<Bytes>,
+    /// Processor time.
+    #[serde(deserialize_with = "open_positive")]
+    pub cpu_time: Option<Span>,
+    /// Time from when the attempt took its slot.
+    #[serde(deserialize_with = "open_positive")]
+    pub wall_time: Option<Span>,
+    /// Processes at once.
+    #[serde(deserialize_with = "open_positive")]
+    pub processes: Option<u32>,
+    /// The niceness at which they run at least.
+    #[serde(deserialize_with = "niceness")]
+    pub nice: u8,
+}
+
 /// How workers are run and watched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -114,6 +137,13 @@ pub struct Worker {
     pub lost_after: Span,
     /// How long a worker stays without a driver.
     pub orphan_grace: Span,
+    /// The load by others, for each core of a host, above which nothing is started there; none: whatever others do.
+    #[serde(deserialize_with = "open_load")]
+    pub load_max: Option<f64>,
+    /// The memory that must be free on a host before something is started there.
+    pub memory_free_min: Bytes,
+    /// The same of its disk.
+    pub disk_free_min: Bytes,
     /// Our binary for another architecture, by the name that `uname -m` gives.
     pub binaries: BTreeMap<String, PathBuf>,
 }
@@ -125,6 +155,9 @@ pub struct Retry {
     /// Blamed failures after which a host is barred.
     #[serde(deserialize_with = "positive")]
     pub host_failures_max: u32,
+    /// How long it is barred, in this job and the next ones.
+    #[serde(deserialize_with = "positive")]
+    pub bar_lasts: Span,
     /// The share of the hosts that may be barred, from 0 to 1.
     #[serde(deserialize_with = "share")]
     pub barred_share_max: f64,
@@ -221,6 +254,7 @@ impl Default for Settings {
             jobs_kept: 200,
             ssh: Ssh::default(),
             job: JobDefaults::default(),
+            limits: Limits::default(),
             worker: Worker::default(),
             retry: Retry::default(),
             straggler: Straggler::default(),
@@ -256,6 +290,9 @@ impl Default for Worker {
             suspect_after: Span::seconds(5),
             lost_after: Span::seconds(30),
             orphan_grace: Span::seconds(2 * 60 * 60),
+            load_max: Some(4.0),
+            memory_free_min: Bytes::mebi(64),
+            disk_free_min: Bytes::mebi(64),
             binaries: BTreeMap::new(),
         }
     }
@@ -263,7 +300,7 @@ impl Default for Worker {
 
 impl Default for Retry {
     fn default() -> Self {
-        Retry { host_failures_max: 3, barred_share_max: 0.33, losses_per_task_max: 3 }
+        Retry { host_failures_max: 3, bar_lasts: Span::seconds(3600), barred_share_max: 0.33, losses_per_task_max: 3 }
     }
 }
 
@@ -302,6 +339,15 @@ where
             Err(D::Error::custom("0 makes no sense here: more is expected, or \"none\""))
         }
         amount => Ok(amount),
+    }
+}
+
+fn open_load<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    match open::<D, f64>(deserializer)? {
+        Some(load) if !(load > 0.0 && load.is_finite()) => {
+            Err(D::Error::custom("a load of more than 0 is expected, or \"none\""))
+        }
+        load => Ok(load),
     }
 }
 

@@ -127,6 +127,7 @@ pub(super) fn machine(scratch: PathBuf) -> Machine {
         hostname,
         uid: rustix::process::getuid().as_raw(),
         cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
+        load_percent: super::probe::load_percent(read("/proc/loadavg").split(' ').next().unwrap_or_default()),
         memory: Bytes(memory_kb(&read("/proc/meminfo")).saturating_mul(1024)),
         disk_free: Bytes(disk),
         ssh_client: None,

@@ -18,6 +18,8 @@ pub struct Machine {
     pub uid: u32,
     /// Processors that we may use.
     pub cores: u32,
+    /// The load average of the last minute when it was asked, in percent of a processor.
+    pub load_percent: u32,
     /// Main memory.
     pub memory: Bytes,
     /// Free on the disk of [`Machine::scratch`].

@@ -48,7 +48,8 @@ pub(super) async fn probe(
     };
     let variables = [("build", build), ("scratch", scratch.as_str()), ("mode", mode)];
     let asked = clock::now();
-    let mut running = site.script(&variables, concat!("begin\n", include_str!("probe.sh"))).await?;
+    let mut running =
+        site.script(&variables, concat!("begin\n", include_str!("quota.sh"), include_str!("probe.sh"))).await?;
     let mut latency = clock::now().since(asked);
     let lost = |error: std::io::Error| ConnectError::Lost { text: error.to_string() };
     let mut text = Vec::new();
@@ -90,6 +91,7 @@ fn parse(text: &str, latency: Duration) -> Result<Probed, ConnectError> {
         hostname: answers.get("hostname").to_owned(),
         uid: u32::try_from(answers.number("uid")).unwrap_or(u32::MAX),
         cores: u32::try_from(answers.number("cores").max(1)).unwrap_or(u32::MAX),
+        load_percent: load_percent(answers.get("load")),
         memory: kilobytes("memory_kb"),
         disk_free: kilobytes("disk_free_kb"),
         machine_id: machine_id(
@@ -111,6 +113,11 @@ fn parse(text: &str, latency: Duration) -> Result<Probed, ConnectError> {
         },
     };
     Ok(Probed { machine, folder: PathBuf::from(folder), cached: answers.find("cached").is_some() })
+}
+
+/// The load average as /proc/loadavg has it, in percent of a processor.
+pub(super) fn load_percent(text: &str) -> u32 {
+    (text.parse::<f64>().unwrap_or(0.0) * 100.0).round() as u32
 }
 
 /// An architecture in the words of `uname -m` on Linux, which Rust uses too.
@@ -157,7 +164,7 @@ impl<'a> Answers<'a> {
 mod tests {
     use super::*;
 
-    const TOLD: &str = "system=Linux\narch=arm64\nhostname=h1\nuid=1000\ncores=4\nmemory_kb=2048\nboot_id=b\nmounts=m\n\
+    const TOLD: &str = "system=Linux\narch=arm64\nhostname=h1\nuid=1000\ncores=4\nload=1.27\nmemory_kb=2048\nboot_id=b\nmounts=m\n\
         machine=x\nssh=OpenSSH_9.2p1 Debian-2, OpenSSL 3.0.19\ngzip=yes\nrefused=/a: noexec=on\nrefused=/b: it is a link\n\
         folder=/tmp/runner-1000\ncached=yes\nscratch=/var/tmp/runner-1000\nscratch_rank=1\ndisk_free_kb=3\nend=1\n";
 
@@ -167,6 +174,7 @@ mod tests {
         let machine = &probed.machine;
         assert_eq!((machine.arch.as_str(), machine.hostname.as_str(), machine.uid), ("aarch64", "h1", 1000));
         assert_eq!((machine.cores, machine.memory, machine.disk_free), (4, Bytes(2 << 20), Bytes(3072)));
+        assert_eq!(machine.load_percent, 127);
         assert_eq!(machine.ssh_client.as_deref(), Some("OpenSSH_9.2p1 Debian-2"));
         assert_eq!((machine.has_gzip, machine.scratch_quality), (true, ScratchQuality::NoExecution));
         assert_eq!((probed.folder.to_str(), probed.cached), (Some("/tmp/runner-1000"), true));
@@ -194,6 +202,36 @@ mod tests {
         for part in ["boot_id=b", "mounts=m", "machine=x", "hostname=h1"] {
             assert_ne!(id(TOLD), id(&TOLD.replace(part, &format!("{part}2"))), "{part}");
         }
+    }
+
+    #[test]
+    fn quotas_of_control_groups_are_found() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        for (file, text) in [
+            ("x/cpu.max", "150000 100000"),
+            ("x/y/cpu.max", "max 100000"),
+            ("cpu/a/cpu.cfs_quota_us", "400000"),
+            ("cpu/a/cpu.cfs_period_us", "100000"),
+            ("cpu/a/b/cpu.cfs_quota_us", "-1"),
+            ("cpu/a/b/cpu.cfs_period_us", "100000"),
+        ] {
+            let path = folder.path().join(file);
+            fs_err::create_dir_all(path.parent().expect("a folder")).expect("is made");
+            fs_err::write(path, text).expect("writes");
+        }
+        let check = |membership: &str, expected: &str| {
+            let script = format!(
+                "groups='{}'\n{}\necho '{membership}' | quotas",
+                folder.path().display(),
+                include_str!("quota.sh")
+            );
+            let output = std::process::Command::new("sh").arg("-c").arg(script).output().expect("sh runs");
+            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected, "{membership}");
+        };
+        check("0::/x/y", "1");
+        check("3:cpu,cpuacct:/a/b", "4");
+        check("0::/not/seen/here", "");
+        check("2:cpuset:/a", "");
     }
 
     #[tokio::test]

@@ -86,12 +86,24 @@ find_scratch() {
     say disk_free_kb "$(free_kb "$chosen")"
 }
 
+# The processors that we may use: those we may run on, and no more than the quotas allow; at least one.
+cores() {
+    cores=$(nproc || getconf _NPROCESSORS_ONLN || grep -c ^processor /proc/cpuinfo)
+    for quota in $(quotas </proc/self/cgroup); do
+        [ "$quota" -ge "$cores" ] || cores=$quota
+    done
+    [ "$cores" -ge 1 ] || cores=1
+    echo "$cores"
+}
+
 arch=$(uname -m)
+groups=/sys/fs/cgroup
 say system "$(uname -s)"
 say arch "$arch"
 say hostname "$host"
 say uid "$uid"
-say cores "$(nproc || getconf _NPROCESSORS_ONLN || grep -c ^processor /proc/cpuinfo)"
+say cores "$(cores)"
+read -r load _ </proc/loadavg && say load "$load"
 while read -r key value _; do
     [ "$key" != MemTotal: ] || say memory_kb "$value"
 done </proc/meminfo

@@ -1,13 +1,12 @@
 //! One attempt from its order to its result.
 //!
-//! It begins to fetch its input at once, waits for a slot, runs on a thread of its own, and reports. An attempt that was
+//! It begins to fetch its input at once, waits for a slot of its job and for one of the host, runs on a thread of its own, and reports. An attempt that was
 //! ended reports nothing: whoever ended it knows.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -18,6 +17,7 @@ use super::scratch::AttemptFolder;
 use super::stderr::{Kept, Log};
 use super::steady::Steady;
 use super::through::Commands;
+use super::watch::{LOOK_EVERY, Watch};
 use super::{fetch, map, reduce};
 use crate::clock;
 use crate::facts::{Cause, Failure, Work};
@@ -25,9 +25,6 @@ use crate::ids::AttemptId;
 use crate::input::{Split, SplitReader};
 use crate::protocol::bulk::Request;
 use crate::protocol::control::{TaskInput, ToDriver};
-
-/// How often it is looked whether an attempt still moves.
-const SILENCE_CHECK: Duration = Duration::from_millis(500);
 
 /// An attempt while it runs.
 pub struct Attempt {
@@ -92,13 +89,20 @@ impl Attempt {
 
     /// For running this attempt's commands.
     pub fn commands(&self) -> Commands<'_> {
-        Commands { folder: &self.work_folder, env: &self.env, control: &self.control, log: &self.log }
+        Commands {
+            folder: &self.work_folder,
+            env: &self.env,
+            control: &self.control,
+            log: &self.log,
+            nice: self.context.bounds.job.nice,
+        }
     }
 
     async fn fetch_and_run(self: &Arc<Self>, input: TaskInput, report: &UnboundedSender<ToDriver>) -> io::Result<Work> {
         self.folder.create(&self.context.scratch.files())?;
         let job = self.prepare(input).await?;
         let permit = Arc::clone(&self.context.slots).acquire_owned().await.map_err(io::Error::other)?;
+        let lease = self.context.leases.take(&self.control).await?;
         if self.control.has_ended() {
             return Err(io::Error::other("the attempt was ended"));
         }
@@ -107,7 +111,7 @@ impl Attempt {
         let started = clock::now();
         let running = tokio::task::spawn_blocking(move || {
             let result = job();
-            drop(permit);
+            drop((lease, permit));
             result
         });
         let mut work = self.watched(running).await?;
@@ -136,21 +140,23 @@ impl Attempt {
         }
     }
 
-    /// Waits for the end; ends the attempt itself where it is silent for too long.
+    /// Waits for the end; ends the attempt itself where it stands still or takes more than it may.
     async fn watched(&self, running: tokio::task::JoinHandle<io::Result<Work>>) -> io::Result<Work> {
         let mut running = running;
-        let Some(limit) = self.context.job().limits.silence_max else {
-            return running.await.map_err(panicked)?;
-        };
-        let mut check = tokio::time::interval(SILENCE_CHECK);
+        let watch = Arc::new(Watch::new(Arc::clone(&self.control), self.context.bounds));
+        let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
                 result = &mut running => return result.map_err(panicked)?,
-                _ = check.tick() => if self.control.silent_for(limit) {
-                    self.control.cut();
-                    // It may have come to its end in this moment.
-                    let cut = running.await.map_err(panicked)?;
-                    return cut.map_err(|_cut| blame::carry(Cause::Silent { limit }));
+                _ = looks.tick() => {
+                    let watch = Arc::clone(&watch);
+                    let look = tokio::task::spawn_blocking(move || watch.look());
+                    if let Some(cause) = look.await.map_err(panicked)? {
+                        self.control.cut();
+                        // It may have come to its end in this moment.
+                        let cut = running.await.map_err(panicked)?;
+                        return cut.map_err(|_cut| blame::carry(cause));
+                    }
                 }
             }
         }

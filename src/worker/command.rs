@@ -9,17 +9,24 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::pipe::fcntl_setpipe_size;
 
 use super::control::Control;
+use super::processes::Pid;
 use super::supervise::{Ended, LIFELINE, read_end};
 use crate::facts::Cause;
 
 /// Pipes this large save most of the switches between a command and us. The kernel grants it to everybody by default
 /// (pipe(7), /proc/sys/fs/pipe-max-size); where it does not, the usual 64 KiB serve.
 pub const PIPE_BYTES: usize = 1 << 20;
+
+/// SIGKILL, and what a shell makes of it where it was not the shell that was killed.
+const KILL_SIGNAL: i32 = 9;
+const KILLED_CODE: i32 = 128 + KILL_SIGNAL;
 
 /// What is run, and where.
 pub struct Spec<'a> {
@@ -32,12 +39,15 @@ pub struct Spec<'a> {
     /// Added to the environment.
     pub env: &'a [(OsString, OsString)],
     /// Can kill it.
-    pub control: &'a Control,
+    pub control: &'a Arc<Control>,
+    /// The niceness at which it runs at least.
+    pub nice: u8,
 }
 
 /// A command that runs.
 pub struct Running {
     step: &'static str,
+    control: Arc<Control>,
     supervisor: Child,
     lifeline: UnixStream,
     /// Its stdin, until it is taken; dropping it is the end of the command's input.
@@ -55,14 +65,16 @@ pub struct Running {
 pub fn start(spec: &Spec) -> io::Result<Running> {
     let (lifeline, theirs) = UnixStream::pair()?;
     let mut command = Command::new(own_binary());
-    command.args(["worker", "supervise", "--", spec.command]);
+    command.args(["worker", "supervise", "--nice", &spec.nice.to_string(), "--", spec.command]);
     command.current_dir(spec.folder).envs(spec.env.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mapping = FdMapping { parent_fd: OwnedFd::from(theirs), child_fd: LIFELINE };
     command.fd_mappings(vec![mapping]).map_err(io::Error::other)?;
     let mut supervisor = command.spawn()?;
     drop(command);
-    spec.control.attach(lifeline.try_clone()?);
+    let control = Arc::clone(spec.control);
+    control.begin_command(pid_of(&supervisor));
+    control.attach(lifeline.try_clone()?);
     let (stdin, stdout, stderr) = (supervisor.stdin.take(), supervisor.stdout.take(), supervisor.stderr.take());
     if let Some(stdin) = &stdin {
         let _small = fcntl_setpipe_size(stdin, PIPE_BYTES);
@@ -70,7 +82,7 @@ pub fn start(spec: &Spec) -> io::Result<Running> {
     if let Some(stdout) = &stdout {
         let _small = fcntl_setpipe_size(stdout, PIPE_BYTES);
     }
-    Ok(Running { step: spec.step, supervisor, lifeline, stdin, stdout, stderr })
+    Ok(Running { step: spec.step, control, supervisor, lifeline, stdin, stdout, stderr })
 }
 
 /// Kills a running command from any thread.
@@ -104,11 +116,15 @@ impl Running {
     /// When the supervisor cannot be waited for.
     pub fn wait(mut self) -> io::Result<Option<Cause>> {
         drop(self.stdin.take());
-        let ended = read_end(&mut self.lifeline);
+        let report = read_end(&mut self.lifeline);
         self.supervisor.wait()?;
+        self.control.end_command(pid_of(&self.supervisor), report.map_or(Duration::ZERO, |report| report.cpu_time));
         let step = self.step.to_owned();
-        Ok(match ended {
+        Ok(match report.map(|report| report.ended) {
             Some(Ended::Exit(0)) => None,
+            Some(Ended::Exit(KILLED_CODE) | Ended::Signal(KILL_SIGNAL)) | None if self.control.memory_was_short() => {
+                Some(Cause::OutOfMemory { step })
+            }
             Some(Ended::Exit(code)) => Some(Cause::Exit { step, code }),
             Some(Ended::Signal(signal)) => Some(Cause::Signal { step, signal }),
             None => Some(Cause::Worker { text: format!("the supervisor of the {step} command died") }),
@@ -121,7 +137,12 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _gone = self.lifeline.shutdown(Shutdown::Both);
         let _reaped = self.supervisor.wait();
+        self.control.end_command(pid_of(&self.supervisor), Duration::ZERO);
     }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::try_from(child.id()).unwrap_or(Pid::MAX)
 }
 
 /// This program's file, also after it was replaced on disk by an upgrade.

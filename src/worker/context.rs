@@ -7,9 +7,12 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::leases::Leases;
 use super::memory;
+use super::owner::Owner;
 use super::part::Durability;
 use super::scratch::Scratch;
+use super::watch::Bounds;
 use crate::ids::{AttemptId, TaskId, WorkerId};
 use crate::job::Job;
 use crate::protocol::bulk::Mux;
@@ -23,8 +26,14 @@ pub struct Context {
     pub assignment: Assignment,
     /// Where files go.
     pub scratch: Scratch,
+    /// How many attempts run at once: what the driver asked for, as far as the owner of the host lends it.
+    pub slots_granted: u32,
     /// One permit a slot.
     pub slots: Arc<Semaphore>,
+    /// The same slots, as they are shared with other jobs.
+    pub leases: Arc<Leases>,
+    /// What holds for each attempt.
+    pub bounds: Bounds,
     /// Memory of one attempt for sorting and tables, in bytes.
     pub memory: usize,
     /// The driver's end of the bulk connection, once there is one.
@@ -42,14 +51,24 @@ const MEMORY_MAX: u64 = 512 << 20;
 
 impl Context {
     /// The context of an assignment.
-    pub fn new(assignment: Assignment, scratch: Scratch, bulk: watch::Receiver<Option<Mux>>) -> Self {
-        let slots = assignment.slots.max(1);
-        let memory = assignment.job.limits.sort_memory.unwrap_or_else(|| {
-            let share = memory::available(assignment.memory).0 / 2 / u64::from(slots);
+    pub fn new(assignment: Assignment, scratch: Scratch, bulk: watch::Receiver<Option<Mux>>, owner: &Owner) -> Self {
+        let slots = owner.slots(assignment.slots);
+        let limits = &assignment.job.limits;
+        let bounds = Bounds {
+            job: limits.processes,
+            lent_memory: owner.memory.map(|memory| Bytes(memory.0 / u64::from(slots))),
+            silence_max: limits.silence_max,
+        };
+        let memory = limits.sort_memory.unwrap_or_else(|| {
+            let share =
+                memory::available(assignment.memory.into_iter().chain(owner.memory).min()).0 / 2 / u64::from(slots);
             Bytes(share.clamp(MEMORY_MIN, MEMORY_MAX))
         });
         Context {
+            leases: Leases::join(&scratch.slots(), &scratch.name(), assignment.id.as_str(), slots, owner.slots),
+            slots_granted: slots,
             slots: Arc::new(Semaphore::new(slots as usize)),
+            bounds,
             memory: memory.as_usize(),
             assignment,
             scratch,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::processes::{Pid, memory_kills};
 use crate::clock::{self, Moment};
 use crate::ids::AttemptId;
 use crate::protocol::bulk::Aborter;
@@ -29,6 +30,8 @@ pub struct Control {
     ropes: Mutex<Ropes>,
     /// Cancelled with the ropes.
     is_cut: CancellationToken,
+    commands: Mutex<Commands>,
+    memory_kills: Mutex<MemoryKills>,
 }
 
 /// How long input was waited for.
@@ -46,6 +49,23 @@ impl Waits {
     fn so_far(&self, now: Moment) -> Duration {
         self.total + if self.readers > 0 { now.since(self.since) } else { Duration::ZERO }
     }
+}
+
+/// The commands of an attempt, for those who count what they take.
+#[derive(Debug, Default)]
+struct Commands {
+    /// The supervisors of those that run.
+    supervisors: Vec<Pid>,
+    /// Processor time of those that have ended.
+    ended: Duration,
+}
+
+/// How often the kernel had killed for want of memory, at the last two looks. What it killed just now may be counted in
+/// the last one already.
+#[derive(Debug, Default)]
+struct MemoryKills {
+    before: u64,
+    last: u64,
 }
 
 /// What must be cut so that blocked threads wake up.
@@ -98,6 +118,37 @@ impl Control {
         if self.is_cut.is_cancelled() {
             self.cut();
         }
+    }
+
+    /// A command runs below this supervisor.
+    pub fn begin_command(&self, supervisor: Pid) {
+        self.commands().supervisors.push(supervisor);
+        let kills = memory_kills();
+        *self.memory_kills() = MemoryKills { before: kills, last: kills };
+    }
+
+    /// It has ended, and took so much processor time in all.
+    pub fn end_command(&self, supervisor: Pid, cpu_time: Duration) {
+        let mut commands = self.commands();
+        commands.supervisors.retain(|other| *other != supervisor);
+        commands.ended += cpu_time;
+    }
+
+    /// The supervisors of the commands that run, and the processor time of those that have ended.
+    pub fn processes(&self) -> (Vec<Pid>, Duration) {
+        let commands = self.commands();
+        (commands.supervisors.clone(), commands.ended)
+    }
+
+    /// How often the kernel has killed for want of memory by now.
+    pub fn note_memory_kills(&self, kills: u64) {
+        let mut noted = self.memory_kills();
+        *noted = MemoryKills { before: noted.last, last: kills };
+    }
+
+    /// Whether it has killed something within the last moments.
+    pub fn memory_was_short(&self) -> bool {
+        memory_kills() > self.memory_kills().before
     }
 
     /// Something was read, written or reported.
@@ -193,6 +244,14 @@ impl Control {
             bytes_total: self.bytes_total.load(Ordering::Relaxed),
             waited: self.waits().so_far(clock::now()),
         }
+    }
+
+    fn commands(&self) -> MutexGuard<'_, Commands> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn memory_kills(&self) -> MutexGuard<'_, MemoryKills> {
+        self.memory_kills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waits(&self) -> MutexGuard<'_, Waits> {

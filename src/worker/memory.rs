@@ -1,4 +1,4 @@
-//! How much memory the attempts of a worker may plan with together.
+//! How much memory the attempts of a worker may plan with together, and how much is free at a moment.
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,15 @@ pub fn available(said: Option<Bytes>) -> Bytes {
     [said, kernel, group].into_iter().flatten().min().unwrap_or(Bytes(1 << 30))
 }
 
+/// What programs may still take at this moment: the least of what the kernel says and of what the limits of our control
+/// groups leave. Pages of files that nobody uses count as free.
+pub fn free() -> Bytes {
+    let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
+    let kernel = mem_available(&read("/proc/meminfo"));
+    let left = group_left(&read("/proc/self/cgroup"), Path::new(CGROUPS));
+    kernel.into_iter().chain(left).min().unwrap_or(Bytes(u64::MAX))
+}
+
 fn mem_available(meminfo: &str) -> Option<Bytes> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
@@ -28,19 +37,57 @@ fn group_limit(membership: &str, mounted: &Path) -> Option<Bytes> {
     membership.lines().filter_map(|line| limit_of_line(line, mounted)).min()
 }
 
-/// `0::/user.slice` is a group of version 2, `9:memory:/docker/1` one of version 1.
 fn limit_of_line(line: &str, mounted: &Path) -> Option<Bytes> {
+    let (folders, files) = groups_of_line(line, mounted)?;
+    folders.iter().filter_map(|folder| number(&folder.join(files.limit))).min().map(Bytes)
+}
+
+/// The same for what the limits leave.
+fn group_left(membership: &str, mounted: &Path) -> Option<Bytes> {
+    membership.lines().filter_map(|line| left_of_line(line, mounted)).min()
+}
+
+fn left_of_line(line: &str, mounted: &Path) -> Option<Bytes> {
+    let (folders, files) = groups_of_line(line, mounted)?;
+    let left = |folder: &PathBuf| {
+        let (limit, usage) = (number(&folder.join(files.limit))?, number(&folder.join(files.usage))?);
+        let stat = fs_err::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+        let idle = stat.lines().find_map(|line| line.strip_prefix(files.idle)?.trim().parse().ok()).unwrap_or(0);
+        Some(limit.saturating_sub(usage.saturating_sub(idle)))
+    };
+    folders.iter().filter_map(left).min().map(Bytes)
+}
+
+/// The names of what a version of control groups says about memory.
+struct Files {
+    limit: &'static str,
+    usage: &'static str,
+    /// Of `memory.stat`: pages of files that were not used lately.
+    idle: &'static str,
+}
+
+const VERSION_1: Files =
+    Files { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", idle: "total_inactive_file " };
+const VERSION_2: Files = Files { limit: "memory.max", usage: "memory.current", idle: "inactive_file " };
+
+/// The folders of a group and of those above it: `0::/user.slice` is a group of version 2, `9:memory:/docker/1` one of
+/// version 1.
+fn groups_of_line(line: &str, mounted: &Path) -> Option<(Vec<PathBuf>, Files)> {
     let (_, line) = line.split_once(':')?;
     let (controllers, group) = line.split_once(':')?;
-    let (root, file): (PathBuf, _) = match controllers {
-        "" => (mounted.to_owned(), "memory.max"),
-        _ if controllers.split(',').any(|name| name == "memory") => (mounted.join("memory"), "memory.limit_in_bytes"),
+    let (root, files) = match controllers {
+        "" => (mounted.to_owned(), VERSION_2),
+        _ if controllers.split(',').any(|name| name == "memory") => (mounted.join("memory"), VERSION_1),
         _ => return None,
     };
     let group = root.join(group.trim_start_matches('/'));
-    let groups = group.ancestors().take_while(|folder| folder.starts_with(&root));
-    // Without a limit version 2 says `max`, and version 1 a number beyond all memory.
-    groups.filter_map(|folder| fs_err::read_to_string(folder.join(file)).ok()?.trim().parse().ok().map(Bytes)).min()
+    let folders = group.ancestors().take_while(|folder| folder.starts_with(&root)).map(Path::to_owned).collect();
+    Some((folders, files))
+}
+
+/// Without a limit version 2 says `max`, and version 1 a number beyond all memory.
+fn number(path: &Path) -> Option<u64> {
+    fs_err::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -62,6 +109,9 @@ mod tests {
             ("a/c/memory.max", "3000\n"),
             ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
             ("memory/d/memory.limit_in_bytes", "700\n"),
+            ("memory/d/memory.usage_in_bytes", "600\n"),
+            ("memory/d/memory.stat", "cache 9\ntotal_inactive_file 50\n"),
+            ("a/c/memory.current", "2900\n"),
         ] {
             let path = folder.path().join(file);
             fs_err::create_dir_all(path.parent().expect("a folder")).expect("is made");
@@ -78,6 +128,10 @@ mod tests {
         check("9:cpu,memory:/d\n0::/\n", Some(700));
         check("9:memory:/docker/1\n", Some(9_223_372_036_854_771_712));
         check("9:cpu:/d\n1:name=systemd:/d\n", None);
+        let left = |membership: &str| group_left(membership, folder.path());
+        assert_eq!(left("0::/a/c\n"), Some(Bytes(100)));
+        assert_eq!(left("9:memory:/d\n"), Some(Bytes(150)));
+        assert_eq!(left("0::/a/b\n"), None);
     }
 
     #[test]

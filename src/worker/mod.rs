@@ -16,11 +16,14 @@ mod context;
 mod control;
 mod descriptor;
 mod fetch;
+mod leases;
+mod load;
 mod map;
 mod memory;
 mod meter;
 mod outlive;
 mod part;
+mod processes;
 mod reduce;
 mod scratch;
 mod session;
@@ -28,10 +31,12 @@ mod ship;
 mod stderr;
 mod steady;
 mod through;
+mod watch;
 
 pub mod attach;
 pub mod in_use;
 pub mod kept;
+pub mod owner;
 pub mod serve;
 pub mod supervise;
 

@@ -25,6 +25,18 @@ impl Scratch {
         &self.root
     }
 
+    /// Its name, which no other worker of this user has here.
+    pub fn name(&self) -> String {
+        self.root.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Where all workers of this user who have their folders in the same place count the host's slots. The place may be
+    /// shared by several hosts, so the host's name is in it.
+    pub fn slots(&self) -> PathBuf {
+        let host = rustix::system::uname().nodename().to_string_lossy().replace('/', "_");
+        self.root.ancestors().nth(2).unwrap_or(&self.root).join("slots").join(host)
+    }
+
     /// The shipped files, as every task sees them.
     pub fn files(&self) -> PathBuf {
         self.root.join("files")

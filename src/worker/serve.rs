@@ -16,8 +16,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::answer::Answers;
 use super::in_use::InUse;
+use super::owner::Owner;
 use super::scratch::{Scratch, private_folder};
 use super::session::{Order, Session};
+use super::supervise;
 use crate::clock;
 use crate::protocol::bulk::Mux;
 use crate::protocol::control::{Hello, Reign, Role, Stay, ToDriver, Welcome};
@@ -44,13 +46,14 @@ const UNASSIGNED_MAX: Duration = Duration::from_secs(20);
 /// A pause after the kernel refused us a connection, as when descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until the job ends or no driver has come for `grace`.
+/// Serves until the job ends or no driver has come for `grace`, and takes no more than `owner` lends.
 ///
 /// # Errors
 /// When the folder or the socket cannot be made.
-pub fn run(folder: &Path, build: &str, grace: Duration, stay: Stay) -> anyhow::Result<()> {
+pub fn run(folder: &Path, build: &str, grace: Duration, stay: Stay, owner: Owner) -> anyhow::Result<()> {
     // Fails only where this process leads a session already, which serves as well.
     let _leader = rustix::process::setsid();
+    supervise::step_back(owner.nice.unwrap_or(0)).context("setting the niceness")?;
     private_folder(folder)?;
     let folder = fs_err::canonicalize(folder)?;
     std::env::set_current_dir(&folder).with_context(|| format!("entering {}", folder.display()))?;
@@ -58,10 +61,10 @@ pub fn run(folder: &Path, build: &str, grace: Duration, stay: Stay) -> anyhow::R
     // Streams that are served and fetched each block a thread; with fewer than there are streams, workers could wait for
     // each other.
     let runtime = runtime.worker_threads(2).max_blocking_threads(THREADS_MAX).enable_all().build()?;
-    runtime.block_on(serve(folder, build.to_owned(), grace, stay))
+    runtime.block_on(serve(folder, build.to_owned(), grace, stay, owner))
 }
 
-async fn serve(folder: PathBuf, build: String, grace: Duration, stay: Stay) -> anyhow::Result<()> {
+async fn serve(folder: PathBuf, build: String, grace: Duration, stay: Stay, owner: Owner) -> anyhow::Result<()> {
     // By relative path: the whole one may be too long for a socket.
     let listener = UnixListener::bind(SOCKET).context("binding the worker's socket")?;
     let _in_use = InUse::start();
@@ -69,7 +72,7 @@ async fn serve(folder: PathBuf, build: String, grace: Duration, stay: Stay) -> a
     let answers = Arc::new(Answers::default());
     let door = Arc::new(Door { build, folder: folder.clone(), reign: Mutex::default() });
     let (report, reports) = mpsc::unbounded_channel();
-    let session = Session::new(Scratch::new(folder), Arc::clone(&answers), report, bulk_seen, stay);
+    let session = Session::new(Scratch::new(folder), owner, Arc::clone(&answers), report, bulk_seen, stay);
     let (callers, called) = mpsc::channel(1);
     let accepting = tokio::spawn(accept_all(listener, door, callers));
     let mut house = House { session, reports, called, bulk, answers };
@@ -207,6 +210,9 @@ impl House {
                         return Ok(Left::Driver);
                     }
                     sender.send(&ToDriver::Progress(self.session.progress())).await?;
+                    if let Some(load) = self.session.load() {
+                        sender.send(&ToDriver::Load(load)).await?;
+                    }
                 }
             }
         }

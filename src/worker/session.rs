@@ -14,8 +14,11 @@ use super::attempt;
 use super::context::Context;
 use super::control::Control;
 use super::kept;
+use super::load::LoadMeter;
+use super::owner::Owner;
 use super::scratch::Scratch;
 use super::ship;
+use crate::facts::HostLoad;
 use crate::ids::AttemptId;
 use crate::protocol::bulk::Mux;
 use crate::protocol::control::{Assignment, Held, Holdings, Progress, Setup, Stay, TaskInput, ToDriver, ToWorker};
@@ -35,6 +38,7 @@ pub enum Order {
 /// See the module.
 pub struct Session {
     scratch: Scratch,
+    owner: Owner,
     answers: Arc<Answers>,
     report: mpsc::UnboundedSender<ToDriver>,
     bulk: watch::Receiver<Option<Mux>>,
@@ -45,6 +49,7 @@ pub struct Session {
     /// Of the setup command.
     setup_control: Arc<Control>,
     tasks: TaskTracker,
+    load: LoadMeter,
 }
 
 /// An attempt.
@@ -67,6 +72,7 @@ impl Session {
     /// A worker without a job.
     pub fn new(
         scratch: Scratch,
+        owner: Owner,
         answers: Arc<Answers>,
         report: mpsc::UnboundedSender<ToDriver>,
         bulk: watch::Receiver<Option<Mux>>,
@@ -74,6 +80,7 @@ impl Session {
     ) -> Self {
         Session {
             scratch,
+            owner,
             answers,
             report,
             bulk,
@@ -82,6 +89,7 @@ impl Session {
             setup: Setup::Awaited,
             setup_control: Arc::default(),
             tasks: TaskTracker::new(),
+            load: LoadMeter::default(),
         }
     }
 
@@ -116,15 +124,17 @@ impl Session {
             ToDriver::Failed { attempt, failure, stderr_bytes } => {
                 (*attempt, Held::Failed { failure: failure.clone(), stderr_bytes: *stderr_bytes })
             }
-            ToDriver::Ready => {
-                self.setup = Setup::Done;
+            ToDriver::Ready { slots, .. } => {
+                self.setup = Setup::Done { slots: *slots };
                 return true;
             }
             ToDriver::NotReady(failure) => {
                 self.setup = Setup::Failed(failure.clone());
                 return true;
             }
-            ToDriver::Holds(_) | ToDriver::Fenced(_) | ToDriver::Progress(_) | ToDriver::Bye => return true,
+            ToDriver::Holds(_) | ToDriver::Fenced(_) | ToDriver::Progress(_) | ToDriver::Load(_) | ToDriver::Bye => {
+                return true;
+            }
         };
         match self.attempts.get_mut(&attempt) {
             Some(entry) => {
@@ -157,19 +167,29 @@ impl Session {
         live.map(|(attempt, entry)| entry.control.progress(*attempt)).collect()
     }
 
+    /// How loaded the host is, if it is time to tell the driver.
+    pub fn load(&mut self) -> Option<HostLoad> {
+        let context = self.answers.context.get()?;
+        let meter = &mut self.load;
+        tokio::task::block_in_place(|| meter.tell(&context.leases, context.scratch.root()))
+    }
+
     /// Ends everything and removes all files.
     pub async fn clean_up(&mut self) {
         self.setup_control.end();
         self.attempts.values().for_each(|entry| entry.control.end());
         self.tasks.close();
         self.tasks.wait().await;
+        if let Some(context) = self.answers.context.get() {
+            context.leases.leave();
+        }
         if let Err(error) = self.scratch.remove() {
             eprintln!("scratch files remain: {error}");
         }
     }
 
     fn prepare(&mut self, assignment: Assignment) {
-        let context = Arc::new(Context::new(assignment, self.scratch.clone(), self.bulk.clone()));
+        let context = Arc::new(Context::new(assignment, self.scratch.clone(), self.bulk.clone(), &self.owner));
         if self.answers.context.set(Arc::clone(&context)).is_err() {
             // Said twice: the first time counts.
             return;
@@ -177,8 +197,8 @@ impl Session {
         self.setup = Setup::UnderWay;
         let (report, control) = (self.report.clone(), Arc::clone(&self.setup_control));
         self.tasks.spawn(async move {
-            let message = match ship::prepare(context, control).await {
-                Ok(()) => ToDriver::Ready,
+            let message = match ship::prepare(Arc::clone(&context), control).await {
+                Ok(()) => ToDriver::Ready { slots: context.slots_granted, load: load_now(&context) },
                 Err(failure) => ToDriver::NotReady(failure),
             };
             let _gone = report.send(message);
@@ -216,4 +236,8 @@ impl Session {
         context.drop_segment(attempt);
         self.tasks.spawn_blocking(move || context.scratch.attempt(attempt).remove());
     }
+}
+
+fn load_now(context: &Context) -> HostLoad {
+    tokio::task::block_in_place(|| LoadMeter::default().measure(&context.leases, context.scratch.root()))
 }

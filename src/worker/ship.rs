@@ -63,11 +63,11 @@ fn unpack(file: &ShippedFile, mut stream: impl Read + Send + 'static, folder: &P
 }
 
 /// Runs the setup command in the folder of the shipped files.
-fn set_up(context: &Context, control: &Control) -> Result<(), Failure> {
+fn set_up(context: &Context, control: &Arc<Control>) -> Result<(), Failure> {
     let Some(command) = &context.job().setup else { return Ok(()) };
     let log = Log::new(context.scratch.setup_log(), context.job().limits.stderr_max);
     let (folder, env) = (context.scratch.files(), context.environment());
-    let commands = Commands { folder: &folder, env: &env, control, log: &log };
+    let commands = Commands { folder: &folder, env: &env, control, log: &log, nice: context.bounds.job.nice };
     let result = commands.alone("setup", command);
     let stderr_tail = log.finish().tail;
     result.map_err(|error| Failure { cause: cause_of(&error), stderr_tail })

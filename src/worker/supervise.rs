@@ -9,13 +9,18 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use anyhow::Context;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, getpriority_process, kill_process, kill_process_group, set_child_subreaper,
+    setpriority_process, wait,
+};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 
+use super::processes::Stat;
 use crate::protocol::frames;
 
 /// The descriptor at which the lifeline is handed over: the first behind the standard three.
@@ -30,12 +35,23 @@ pub enum Ended {
     Signal(i32),
 }
 
-/// Runs `sh -c command` with this process's standard streams, until it and all that it started have ended.
+/// What a supervisor says before it exits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// How the command ended.
+    pub ended: Ended,
+    /// Processor time of the command and of all that it started.
+    pub cpu_time: Duration,
+}
+
+/// Runs `sh -c command` with this process's standard streams, until it and all that it started have ended; they run at
+/// this niceness at least.
 ///
 /// # Errors
 /// When the shell cannot be started.
-pub fn run(command: &str, lifeline: UnixStream) -> anyhow::Result<()> {
+pub fn run(command: &str, nice: u8, lifeline: UnixStream) -> anyhow::Result<()> {
     set_child_subreaper(Some(getpid())).context("becoming a subreaper")?;
+    step_back(nice).context("setting the niceness")?;
     let shell = Command::new("/bin/sh").arg("-c").arg(command).process_group(0).spawn();
     let shell = Pid::from_child(&shell.context("starting /bin/sh")?);
     release_streams()?;
@@ -43,12 +59,29 @@ pub fn run(command: &str, lifeline: UnixStream) -> anyhow::Result<()> {
     let ended = wait_for(shell)?;
     kill_rest(shell);
     // The worker may be gone: then nobody wants to know.
-    let _gone = (&lifeline).write_all(&frames::encode(&ended)?);
+    let _gone = (&lifeline).write_all(&frames::encode(&Report { ended, cpu_time: reaped() })?);
     Ok(())
 }
 
+/// Lets this process, and what it starts from now on, step back behind others so far at least.
+///
+/// # Errors
+/// Those of setpriority(2).
+pub fn step_back(nice: u8) -> io::Result<()> {
+    let nice = i32::from(nice);
+    if getpriority_process(None)? < nice {
+        setpriority_process(None, nice)?;
+    }
+    Ok(())
+}
+
+/// The processor time of all that this process has waited for.
+fn reaped() -> Duration {
+    Stat::read(getpid().as_raw_nonzero().get()).map_or(Duration::ZERO, |stat| stat.reaped)
+}
+
 /// Reads how the command ended; none when the supervisor died before it could say so.
-pub fn read_end(lifeline: &mut UnixStream) -> Option<Ended> {
+pub fn read_end(lifeline: &mut UnixStream) -> Option<Report> {
     let mut bytes = Vec::new();
     lifeline.read_to_end(&mut bytes).ok()?;
     frames::decode(&bytes).ok()
@@ -115,15 +148,8 @@ fn children() -> Vec<Pid> {
     let us = getpid().as_raw_nonzero().get();
     let processes = fs_err::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| parent(*pid) == Some(us)).filter_map(Pid::from_raw).collect()
-}
-
-/// The parent of a process: the second field behind the command's closing bracket in /proc/PID/stat (proc(5)).
-fn parent(pid: i32) -> Option<i32> {
-    let stat = fs_err::read(format!("/proc/{pid}/stat")).ok()?;
-    let behind = memchr::memrchr(b')', &stat)? + 2;
-    let text = std::str::from_utf8(stat.get(behind..)?).ok()?;
-    text.split(' ').nth(1)?.parse().ok()
+    let is_ours = |pid: &i32| Stat::read(*pid).is_some_and(|stat| stat.parent == us);
+    pids.filter(is_ours).filter_map(Pid::from_raw).collect()
 }
 
 /// The lifeline that this process was given.

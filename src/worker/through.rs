@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ChildStdin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::blame::carry;
@@ -20,9 +21,11 @@ pub struct Commands<'a> {
     /// Added to the environment.
     pub env: &'a [(OsString, OsString)],
     /// The attempt's.
-    pub control: &'a Control,
+    pub control: &'a Arc<Control>,
     /// The attempt's.
     pub log: &'a Log,
+    /// The niceness at which they run at least.
+    pub nice: u8,
 }
 
 impl Commands<'_> {
@@ -39,8 +42,8 @@ impl Commands<'_> {
         feed: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send,
         mut drain: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Commands { folder, env, control, log } = *self;
-        let mut running = command::start(&Spec { step, command, folder, env, control })?;
+        let Commands { folder, env, control, log, nice } = *self;
+        let mut running = command::start(&Spec { step, command, folder, env, control, nice })?;
         let (stdin, stdout, stderr) = (running.stdin.take(), running.stdout.take(), running.stderr.take());
         let killer = running.killer()?;
         let streams = std::thread::scope(|scope| {

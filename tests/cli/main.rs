@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bounds;
 mod builtins;
 mod bytes;
 mod commands;
@@ -11,4 +12,5 @@ mod ends;
 mod limits;
 mod refusals;
 mod resume;
+mod sharing;
 mod shown;

@@ -57,6 +57,16 @@ impl Desk {
         fs_err::write(path, bytes).expect("writes");
     }
 
+    /// Writes a file in the home, and the folders above it.
+    pub fn write_home(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        self.write(self.root.path().join("home").join(name), bytes);
+    }
+
+    /// A file of the home.
+    pub fn read_home(&self, name: &str) -> Vec<u8> {
+        fs_err::read(self.root.path().join("home").join(name)).expect("a file of the home")
+    }
+
     /// `runner` with these arguments, ready to be started.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
@@ -66,6 +76,8 @@ impl Desk {
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", self.root.path().join("home"))
+            // Whatever else this machine does at the moment.
+            .env("RUNNER_WORKER_LOAD_MAX", "none")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use runner::clock::Moment;
 use runner::error::Kind;
-use runner::facts::{Cause, DropReason, End, Fact, Failure, Lag, Next, Work};
+use runner::facts::{Cause, DropReason, End, Fact, Failure, HostLoad, Lag, Lender, Limit, Next, Work};
 use runner::ids::{AttemptId, Epoch, Stage, WorkerId};
-use runner::scheduler::{Action, Config, Event, Scheduler};
+use runner::scheduler::{Action, Config, Event, Remembered, RememberedStanding, Scheduler};
+use runner::units::Bytes;
 
 /// Runs a script and compares what follows each line. Facts that say no more than the actions beside them are left
 /// out; `stale` means that an event was dropped as old.
@@ -75,10 +76,19 @@ fn config(job: &str) -> Config {
             "ahead" => {
                 (config.rules.ahead_maps_percent, config.rules.ahead_reduces_percent) = (numbers[0], numbers[0]);
             }
+            // slow NUMBER SHARE and barred NUMBER: the host of that number, from 0 for a, for 600 s
+            "slow" => config.remembered.push(remembered(numbers[0], RememberedStanding::Slow(numbers[1]))),
+            "barred" => config.remembered.push(remembered(numbers[0], RememberedStanding::Barred)),
             other => panic!("`{other}` is no part of a job"),
         }
     }
     config
+}
+
+fn remembered(number: u32, standing: RememberedStanding) -> Remembered {
+    let host = char::from(b'a' + number as u8).to_string();
+    let until = Moment(0) + Duration::from_secs(600);
+    Remembered { host, standing, until, evidence: "it was so".to_owned() }
 }
 
 fn event_of(text: &str, joined: &mut u32) -> Event {
@@ -101,6 +111,8 @@ fn event_of(text: &str, joined: &mut u32) -> Event {
             Event::WorkerHolds { worker: worker(1), attempts }
         }
         "lose" => Event::WorkerLost { worker: worker(1), reason },
+        // load WORKER OTHERS_PERCENT MEMORY_MIB DISK_MIB, of a host with one processor; or load WORKER lent ATTEMPTS JOB
+        "load" => Event::WorkerLoad { worker: worker(1), load: load_of(&words[2..]) },
         "start" => Event::AttemptStarted { attempt: attempt(), worker: worker(2) },
         // progress ATTEMPT WORKER DONE TOTAL SECONDS_WAITED
         "progress" => {
@@ -125,6 +137,25 @@ fn event_of(text: &str, joined: &mut u32) -> Event {
     }
 }
 
+fn load_of(words: &[&str]) -> HostLoad {
+    let number = |place: usize| words[place].parse::<u64>().expect("a number");
+    let (memory_free, disk_free) = (Bytes::mebi(1024), Bytes::mebi(1024));
+    let idle = HostLoad { cores: 1, memory_free, disk_free, ..HostLoad::default() };
+    match words {
+        ["lent", _, holders @ ..] => HostLoad {
+            awaiting_slots: number(1) as u32,
+            slot_holders: holders.iter().map(|job| (*job).to_owned()).collect(),
+            ..idle
+        },
+        _ => HostLoad {
+            others_percent: number(0) as u32,
+            memory_free: Bytes::mebi(number(1)),
+            disk_free: Bytes::mebi(number(2)),
+            ..idle
+        },
+    }
+}
+
 fn attempt_of(text: &str) -> AttemptId {
     let (task, number) = text.split_once('.').expect("an attempt such as map-0.0");
     let (task, number) = (task.parse().expect("a task"), number.parse().expect("a number"));
@@ -135,6 +166,8 @@ fn cause_of(words: &[&str]) -> Cause {
     match words {
         ["exit"] => Cause::Exit { step: "map".to_owned(), code: 1 },
         ["input"] => Cause::Input { text: "a.gz is corrupt".to_owned() },
+        ["limit"] => Cause::Limit { limit: Limit::Memory(Bytes::mebi(1)), by: Lender::Job },
+        ["oom"] => Cause::OutOfMemory { step: "map".to_owned() },
         ["disk"] => Cause::DiskFull { text: "/scratch".to_owned() },
         ["fetch", source] => Cause::Fetch { source: attempt_of(source), text: "no such segment".to_owned() },
         other => panic!("{other:?} is no cause"),
@@ -161,6 +194,9 @@ fn text_of_fact(fact: &Fact) -> Option<String> {
         Fact::WorkerBarred { worker, .. } => format!("barred {worker}"),
         Fact::WorkerMarked { worker, share_percent, .. } => format!("marked {worker} {share_percent}"),
         Fact::WorkerCleared { worker } => format!("cleared {worker}"),
+        Fact::WorkerRemembered { worker, share_percent, .. } => format!("remembered {worker} {share_percent}"),
+        Fact::WorkerHeld { worker, .. } => format!("held {worker}"),
+        Fact::WorkerEased { worker } => format!("eased {worker}"),
         Fact::AttemptCopied { of, lag, .. } => text_of_copy(*of, lag),
         Fact::StageFinished { stage: Stage::Map } => "finished map".to_owned(),
         Fact::StageFinished { stage: Stage::Reduce } => "finished reduce".to_owned(),

@@ -39,8 +39,13 @@ fn whatever_is_left_of_a_journal_can_be_gone_on_with() {
             }
             seen = contents.facts.len();
             let known = Known::fold(contents.facts.iter().map(|stamped| &stamped.fact));
-            let config =
-                Config { maps: plan.maps.clone(), reduces: plan.reduces, epoch: Epoch(1), rules: plan.rules.clone() };
+            let config = Config {
+                maps: plan.maps.clone(),
+                reduces: plan.reduces,
+                epoch: Epoch(1),
+                rules: plan.rules.clone(),
+                ..Config::default()
+            };
             let mut scheduler = Scheduler::resume(Moment(0), config, &known);
             scheduler.sanity_check();
             scheduler.decide(Moment(1), &mut Vec::new());

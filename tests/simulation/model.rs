@@ -72,6 +72,8 @@ struct Seen {
     share: u32,
     silent: bool,
     barred: bool,
+    /// Its host is short of something.
+    held: bool,
     lost: bool,
     live_maps: u32,
     live_reduces: u32,
@@ -79,7 +81,7 @@ struct Seen {
 
 impl Seen {
     fn is_usable(&self) -> bool {
-        !self.lost && !self.silent && !self.barred
+        !self.lost && !self.silent && !self.barred && !self.held
     }
 }
 
@@ -133,13 +135,13 @@ impl Model {
     }
 
     fn see_fact(&mut self, fact: &Fact) {
-        self.seen.insert(name(fact));
+        self.seen.insert(crate::names::name(fact));
         match fact {
             Fact::JobPlanned(_) | Fact::JobResumed { .. } => panic!("that is the driver's fact"),
             Fact::WorkerJoined { worker, host, slots } => {
-                let (silent, barred, lost, slots) = (false, false, false, *slots);
+                let (silent, barred, held, lost, slots) = (false, false, false, false, *slots);
                 let host = host["node".len()..].parse().expect("hosts are numbered");
-                let fresh = Seen { host, slots, share: 100, silent, barred, lost, live_maps: 0, live_reduces: 0 };
+                let fresh = Seen { host, slots, share: 100, silent, barred, held, lost, live_maps: 0, live_reduces: 0 };
                 assert!(self.workers.insert(*worker, fresh).is_none(), "{worker} joined twice");
             }
             Fact::WorkerRefused { .. } | Fact::StageStarted { .. } | Fact::StageFinished { .. } => {}
@@ -151,6 +153,9 @@ impl Model {
             Fact::WorkerCleared { worker } => {
                 (self.worker(*worker).barred, self.worker(*worker).share) = (false, 100);
             }
+            Fact::WorkerRemembered { worker, share_percent, .. } => self.see_marked(*worker, *share_percent),
+            Fact::WorkerHeld { worker, .. } => self.worker(*worker).held = true,
+            Fact::WorkerEased { worker } => self.worker(*worker).held = false,
             Fact::AttemptCopied { attempt, worker, of, from, .. } => self.see_copied(*attempt, *worker, *of, *from),
             Fact::AttemptQueued { attempt, worker } => self.see_queued(*attempt, *worker),
             Fact::AttemptStarted { attempt, worker } => {
@@ -182,7 +187,9 @@ impl Model {
     /// nothing against a host, and publishes anew.
     pub fn resume(&mut self) {
         self.expected = None;
-        self.workers.values_mut().for_each(|seen| (seen.silent, seen.barred, seen.share) = (true, false, 100));
+        self.workers
+            .values_mut()
+            .for_each(|seen| (seen.silent, seen.barred, seen.held, seen.share) = (true, false, false, 100));
         let attempts = &self.attempts;
         self.copies.retain(|copy| attempts.contains_key(copy));
         self.published.retain(|_, (attempt, _)| attempts[attempt].1 == Status::Finished);
@@ -411,38 +418,5 @@ fn live_count(seen: &mut Seen, stage: Stage) -> &mut u32 {
     match stage {
         Stage::Map => &mut seen.live_maps,
         Stage::Reduce => &mut seen.live_reduces,
-    }
-}
-
-fn name(fact: &Fact) -> &'static str {
-    match fact {
-        Fact::JobPlanned(_) | Fact::JobResumed { .. } => "not the scheduler's",
-        Fact::WorkerJoined { .. } => "joined",
-        Fact::WorkerRefused { .. } => "refused",
-        Fact::WorkerSuspect { .. } => "suspect",
-        Fact::WorkerBack { .. } => "back",
-        Fact::WorkerLost { .. } => "lost",
-        Fact::WorkerBarred { .. } => "barred",
-        Fact::StageStarted { .. } => "stage started",
-        Fact::StageFinished { .. } => "stage finished",
-        Fact::WorkerMarked { share_percent: 0, .. } => "outpaced",
-        Fact::WorkerMarked { .. } => "slow",
-        Fact::WorkerCleared { .. } => "cleared",
-        Fact::AttemptCopied { .. } => "copied",
-        Fact::AttemptQueued { .. } => "queued",
-        Fact::AttemptStarted { .. } => "started",
-        Fact::AttemptFinished { .. } => "finished",
-        Fact::AttemptFailed { next: Next::Retry { .. }, .. } => "retried",
-        Fact::AttemptFailed { next: Next::GiveUp, .. } => "given up",
-        Fact::AttemptFailed { next: Next::Covered, .. } => "covered",
-        Fact::AttemptDropped { reason: DropReason::Beaten, .. } => "beaten",
-        Fact::AttemptDropped { reason: DropReason::Moved, .. } => "moved",
-        Fact::AttemptDropped { reason: DropReason::NeverArrived, .. } => "never arrived",
-        Fact::AttemptDropped { reason: DropReason::WorkerLost, .. } => "gone with its worker",
-        Fact::AttemptDropped { reason: DropReason::InputGone, .. } => "input gone",
-        Fact::AttemptDropped { reason: DropReason::JobEnds, .. } => "ended with the job",
-        Fact::OutputLost { .. } => "output lost",
-        Fact::PartCommitted { .. } => "committed",
-        Fact::JobFinished { .. } => "job finished",
     }
 }

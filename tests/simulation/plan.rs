@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runner::scheduler::{Rules, StragglerRules};
+use runner::scheduler::{RememberedStanding, Rules, StragglerRules};
 
 use crate::random::Random;
 
@@ -46,6 +46,8 @@ pub struct Plan {
     /// How often a worker reports how far its attempts are, in microseconds.
     pub report_every: u64,
     pub rules: Rules,
+    /// What earlier jobs hold against hosts, by their places in the fleet.
+    pub remembered: Vec<(usize, RememberedStanding)>,
     /// When the user interrupts or, at odd moments, cancels, if so.
     pub interrupted_at: Option<u64>,
     /// How often the tables are checked: after so many events.
@@ -124,6 +126,7 @@ impl Plan {
             waits: some(random, 300, 200),
             report_every: 2000,
             rules: rules(random),
+            remembered: remembered(random),
             interrupted_at: random.chance(50).then(|| random.between(0, quiet_at)),
             check_every: 1,
         }
@@ -163,6 +166,7 @@ impl Plan {
                 stragglers: Some(StragglerRules { look_every: Duration::from_millis(20), ..stragglers() }),
                 ..Rules::default()
             },
+            remembered: Vec::new(),
             interrupted_at: None,
             check_every: 50_000,
         }
@@ -212,6 +216,23 @@ impl HostPlan {
     }
 }
 
+/// Marks of some hosts, of which some may take no part.
+fn remembered(random: &mut Random) -> Vec<(usize, RememberedStanding)> {
+    let standings = [
+        RememberedStanding::Barred,
+        RememberedStanding::Slow(0),
+        RememberedStanding::Slow(25),
+        RememberedStanding::Slow(50),
+    ];
+    let mut marks = Vec::new();
+    for host in 0..7 {
+        if random.chance(100) {
+            marks.extend(random.pick(&standings).map(|standing| (host, standing)));
+        }
+    }
+    marks
+}
+
 /// Stragglers in a world where a task takes some ten milliseconds.
 pub fn stragglers() -> StragglerRules {
     StragglerRules {
@@ -240,6 +261,7 @@ fn rules(random: &mut Random) -> Rules {
         attempts_max: random.between(1, 5) as u32,
         fetch_reports_min: random.between(1, 3) as u32,
         contradictions_min: random.between(1, 3) as u32,
+        bar_lasts: Duration::from_millis(random.between(20, 400)),
         ahead_maps_percent: ahead(random),
         ahead_reduces_percent: ahead(random),
         stragglers,

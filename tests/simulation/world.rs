@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use runner::clock::Moment;
 use runner::facts::{End, Fact};
 use runner::ids::{AttemptId, Epoch, Stage, TaskId, WorkerId};
-use runner::scheduler::{Action, Config, Event, Scheduler};
+use runner::scheduler::{Action, Config, Event, Remembered, RememberedStanding, Scheduler};
 
 use crate::machine::{Machine, Power, Reads, Waiting};
 use crate::model::Model;
@@ -102,8 +102,19 @@ pub fn run(seed: u64, plan: Plan) -> World {
 
 impl World {
     fn new(seed: u64, plan: Plan) -> Self {
-        let config =
-            Config { maps: plan.maps.clone(), reduces: plan.reduces, rules: plan.rules.clone(), ..Config::default() };
+        let remember = |(host, standing): &(usize, RememberedStanding)| Remembered {
+            host: format!("node{host}"),
+            standing: *standing,
+            until: Moment(100_000),
+            evidence: String::new(),
+        };
+        let config = Config {
+            maps: plan.maps.clone(),
+            reduces: plan.reduces,
+            rules: plan.rules.clone(),
+            remembered: plan.remembered.iter().map(remember).collect(),
+            ..Config::default()
+        };
         let mut world = World {
             model: Model::new(&plan),
             random: Random::new(mix(seed)),

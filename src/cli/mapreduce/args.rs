@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::job::document::NICE_MAX;
 use crate::units::{Bytes, Span};
 
 const EXAMPLES: &str = "\
@@ -94,6 +95,22 @@ pub struct Args {
     /// The memory of an attempt for sorting; what is more goes to disk
     #[arg(long, value_name = "SIZE", help_heading = "On the workers", value_parser = positive::<Bytes>)]
     pub sort_memory: Option<Bytes>,
+
+    /// Memory that the commands of an attempt, and all that they start, may take together, such as 2G
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of an attempt", value_parser = positive::<Bytes>)]
+    pub limit_memory: Option<Bytes>,
+    /// Processor time that they may take together, such as 1h
+    #[arg(long, value_name = "TIME", help_heading = "Limits of an attempt", value_parser = positive::<Span>)]
+    pub limit_cpu: Option<Span>,
+    /// How long an attempt may run, such as 2h
+    #[arg(long, value_name = "TIME", help_heading = "Limits of an attempt", value_parser = positive::<Span>)]
+    pub limit_time: Option<Span>,
+    /// How many processes they may be at once
+    #[arg(long, value_name = "N", help_heading = "Limits of an attempt", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit_processes: Option<u32>,
+    /// How much they step back behind others on their host: 0 to 19, as for nice(1)
+    #[arg(long, value_name = "N", help_heading = "Limits of an attempt", value_parser = clap::value_parser!(u8).range(0..=i64::from(NICE_MAX)))]
+    pub nice: Option<u8>,
 }
 
 fn positive<T>(text: &str) -> Result<T, String>

@@ -89,12 +89,16 @@ fn driver_name(context: &Context) -> String {
 }
 
 fn rules(settings: &Settings, attempts_max: u32) -> Rules {
-    let Settings { retry, straggler, .. } = settings;
+    let Settings { retry, straggler, worker, .. } = settings;
     Rules {
         attempts_max,
         losses_max: retry.losses_per_task_max,
         host_failures_max: retry.host_failures_max,
+        bar_lasts: retry.bar_lasts.0,
         barred_one_in: one_in(retry.barred_share_max),
+        load_percent_max: worker.load_max.map(|load| (load * 100.0).round() as u32),
+        memory_free_min: worker.memory_free_min,
+        disk_free_min: worker.disk_free_min,
         stragglers: straggler.enabled.then(|| straggler_rules(straggler)),
         ..Rules::default()
     }

@@ -11,7 +11,7 @@ use crate::input::{InputFile, Split};
 use crate::job::builtin::{self, Shape, Template};
 use crate::job::file::JobFile;
 use crate::job::format::Format;
-use crate::job::{Job, Limits, Output, Step};
+use crate::job::{Job, Limits, Output, ProcessLimits, Step};
 use crate::settings::Settings;
 use crate::shuffle::partition::{Partitioner, cuts};
 use crate::shuffle::record::KeyRule;
@@ -155,5 +155,17 @@ fn limits(said: &JobFile, settings: &Settings) -> Limits {
         silence_max: said.timeout.or(settings.job.silence_max).map(|span| span.0),
         sort_memory: said.limits.sort_memory.or(settings.worker.sort_memory),
         stderr_max: said.limits.stderr_max.unwrap_or(settings.job.stderr_max),
+        processes: process_limits(said, settings),
+    }
+}
+
+fn process_limits(said: &JobFile, settings: &Settings) -> ProcessLimits {
+    let (said, usual) = (said.limits, &settings.limits);
+    ProcessLimits {
+        memory: said.memory.or(usual.memory),
+        cpu_time: said.cpu_time.or(usual.cpu_time).map(|span| span.0),
+        wall_time: said.wall_time.or(usual.wall_time).map(|span| span.0),
+        processes: said.processes.or(usual.processes),
+        nice: said.nice.unwrap_or(usual.nice),
     }
 }

@@ -97,7 +97,16 @@ fn flags(args: Args) -> JobFile {
             key_fields: args.key_fields,
             whole_line: args.whole_line.then_some(true),
         },
-        limits: LimitsTyped { attempts_max: args.attempts, stderr_max: None, sort_memory: args.sort_memory },
+        limits: LimitsTyped {
+            attempts_max: args.attempts,
+            stderr_max: None,
+            sort_memory: args.sort_memory,
+            memory: args.limit_memory,
+            cpu_time: args.limit_cpu,
+            wall_time: args.limit_time,
+            processes: args.limit_processes,
+            nice: args.nice,
+        },
         ..JobFile::default()
     }
 }

@@ -1,14 +1,17 @@
-//! `runner workers`: whether hosts are there, a command on all of them, their host keys.
+//! `runner workers`: what is known of hosts, whether they are there, a command on all of them, their host keys.
 //!
 //! None of these touches a job, and none leaves anything on a host.
 
 mod check;
 mod exec;
+mod list;
 mod trust;
 
 use clap::{Args, Subcommand};
 
+use super::context::Context;
 use crate::fleet::Fleet;
+use crate::reliability::Store;
 use crate::transport::{ConnectError, Transport};
 
 /// What to do with the workers.
@@ -22,6 +25,8 @@ pub enum WorkersCommand {
     ///
     /// Exit code: 0 if it ended with 0 everywhere, else 1.
     Exec(ExecArguments),
+    /// Forget what speaks against hosts, so that the next job treats them like all others
+    Forgive(ForgiveArguments),
     /// Show the host keys that are not known yet, and add them to known_hosts when you agree
     Trust(TrustArguments),
 }
@@ -29,6 +34,14 @@ pub enum WorkersCommand {
 /// What `workers check` takes.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArguments {}
+
+/// What `workers forgive` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ForgiveArguments {
+    /// Hosts, as `runner workers` names them
+    #[arg(required = true, value_name = "HOST")]
+    pub hosts: Vec<String>,
+}
 
 /// What `workers exec` takes.
 #[derive(Clone, Debug, Args)]
@@ -53,8 +66,26 @@ pub struct TrustArguments {
 ///
 /// # Errors
 /// A [`crate::error::Fault`] with the documented exit code; others if this machine fails us.
-pub async fn run(command: &WorkersCommand, fleet: &Fleet, transport: &Transport) -> anyhow::Result<()> {
+pub async fn run(
+    command: Option<&WorkersCommand>,
+    context: &Context,
+    fleet: &Fleet,
+    transport: &Transport,
+) -> anyhow::Result<()> {
     match command {
+        None => list::run(context, fleet, transport).await,
+        Some(command) => run_on(command, context, fleet, transport).await,
+    }
+}
+
+async fn run_on(
+    command: &WorkersCommand,
+    context: &Context,
+    fleet: &Fleet,
+    transport: &Transport,
+) -> anyhow::Result<()> {
+    match command {
+        WorkersCommand::Forgive(arguments) => Store::new(&context.state_folder()?).forgive(&arguments.hosts),
         WorkersCommand::Check(CheckArguments {}) => check::run(fleet, transport).await,
         WorkersCommand::Exec(arguments) => exec::run(arguments, fleet, transport).await,
         WorkersCommand::Trust(arguments) => trust::run(arguments, fleet, transport).await,

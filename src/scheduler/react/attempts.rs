@@ -121,6 +121,8 @@ impl Scheduler {
             | Cause::Input { .. }
             | Cause::Record { .. }
             | Cause::DiskFull { .. }
+            | Cause::Limit { .. }
+            | Cause::OutOfMemory { .. }
             | Cause::Worker { .. } => self.blame_failure(attempt.task, host, blame),
         }
         if next == Next::GiveUp {
@@ -158,6 +160,8 @@ impl Scheduler {
             | Cause::Silent { .. }
             | Cause::Record { .. }
             | Cause::DiskFull { .. }
+            | Cause::Limit { .. }
+            | Cause::OutOfMemory { .. }
             | Cause::Fetch { .. }
             | Cause::Worker { .. } => Kind::TaskFailed,
         };

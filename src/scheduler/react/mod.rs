@@ -19,6 +19,7 @@ impl Scheduler {
             Event::WorkerBack(worker) => self.on_worker_back(worker),
             Event::WorkerHolds { worker, attempts } => self.on_worker_holds(worker, attempts),
             Event::WorkerLost { worker, reason } => self.on_worker_lost(worker, reason),
+            Event::WorkerLoad { worker, load } => self.on_worker_load(worker, load),
             Event::AttemptStarted { attempt, worker } => self.on_attempt_started(attempt, worker),
             Event::AttemptProgressed { attempt, worker, bytes_done, bytes_total, waited } => {
                 let headway = Headway { done: bytes_done, total: bytes_total, waited };

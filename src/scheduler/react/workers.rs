@@ -16,6 +16,7 @@ impl Scheduler {
             return;
         }
         self.fleet.join(worker, &host, slots);
+        self.remembered.note_joined();
         self.record(Fact::WorkerJoined { worker, host, slots });
         self.record_if_barred(worker);
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use runner::facts::{Cause, Failure, Work};
+use runner::facts::{Cause, Failure, HostLoad, Work};
 use runner::ids::{AttemptId, Stage, WorkerId};
 use runner::scheduler::Event;
+use runner::units::Bytes;
 
 use super::{Happening, World};
 use crate::machine::{Course, Machine, Power, Reads, Running, Waiting};
@@ -192,15 +193,29 @@ impl World {
         let on = self.machines.values().filter(|machine| machine.state == Power::On).map(|machine| machine.id);
         let on: Vec<WorkerId> = on.collect();
         let Some(worker) = self.random.pick(&on) else { return };
-        match self.random.between(0, 3) {
+        match self.random.between(0, 4) {
             0 => self.lose(worker, Power::Off),
             1 => self.lose(worker, Power::Cut),
+            2 => self.starve(worker),
             _ => {
                 self.tell_all(Event::WorkerSuspect(worker));
                 let time = self.random.between(1, 100) * 1000;
                 self.after(time, Happening::Decide(worker));
             }
         }
+    }
+
+    /// A host is short of memory for a while.
+    fn starve(&mut self, worker: WorkerId) {
+        let load = |mebi: u64| HostLoad {
+            cores: 1,
+            memory_free: Bytes::mebi(mebi),
+            disk_free: Bytes::mebi(1 << 20),
+            ..HostLoad::default()
+        };
+        self.tell_all(Event::WorkerLoad { worker, load: load(1) });
+        let time = self.random.between(1, 100) * 1000;
+        self.after(time, Happening::Tell(Event::WorkerLoad { worker, load: load(1 << 20) }));
     }
 
     pub(super) fn decide_silent(&mut self, worker: WorkerId) {

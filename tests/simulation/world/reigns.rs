@@ -135,6 +135,7 @@ impl World {
             reduces: self.plan.reduces,
             rules: self.plan.rules.clone(),
             epoch: self.epoch,
+            ..Config::default()
         };
         self.scheduler = Scheduler::resume(Moment(self.now), config, &known);
         self.scheduler.sanity_check();
