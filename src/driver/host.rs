@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::feed::Feed;
 use super::line::{self, Broken, Line};
+use super::peers::Introductions;
 use super::prepare::{GOODBYE_MAX, prepare, say_goodbye, slots_of};
 use crate::clock::{self, Moment};
 use crate::fleet::HostSpec;
@@ -78,6 +79,8 @@ pub struct Shared {
     pub transport: Transport,
     /// What they are served.
     pub feed: Arc<Feed>,
+    /// How workers get to know each other.
+    pub introductions: Arc<Introductions>,
     /// What each is told, but for who it is.
     pub assignment: Assignment,
     /// When silence counts.
@@ -378,6 +381,8 @@ impl Keeper {
             ToWorker::Prepare(_)
             | ToWorker::Kill(_)
             | ToWorker::Forget(_)
+            | ToWorker::Peers(_)
+            | ToWorker::PeerLost(_)
             | ToWorker::Published(_)
             | ToWorker::Keep { .. }
             | ToWorker::Ping

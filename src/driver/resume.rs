@@ -24,7 +24,7 @@ use crate::facts::{End, Fact, Stamped};
 use crate::fleet::{Fleet, HostSpec};
 use crate::ids::{Epoch, JobId, Stage, TaskId, WorkerId};
 use crate::journal::Journal;
-use crate::protocol::control::Holdings;
+use crate::protocol::control::{Holdings, SegmentNews};
 use crate::scheduler::{Config, Known, KnownOutput, Scheduler};
 use crate::transport;
 
@@ -104,6 +104,9 @@ pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
     }
     start.beginning = beginning(&start, &known, &shared);
     start.desk.finished = finished(&start.folder, &known);
+    // What workers were told under the driver before this one may be wrong by now.
+    let maps = 0..start.splits.len() as u32;
+    start.desk.published = maps.map(|map| SegmentNews::Gone(TaskId::map(map))).collect();
     start.scheduler = scheduler(&start, &known, shared.reign.epoch);
     start.run((shared, notes), means.progress).await
 }

@@ -15,12 +15,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 
 use super::answer::Answers;
+use super::peers::guests;
 use super::scratch::{Scratch, private_folder};
 use super::session::{Order, Session};
 use crate::clock;
 use crate::protocol::bulk::Mux;
 use crate::protocol::control::{Hello, Reign, Role, Stay, ToDriver, Welcome};
-use crate::protocol::{SOCKET, frames};
+use crate::protocol::{SOCKET, frames, peer};
 
 /// How often progress is reported; each report is also the sign of life.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -63,8 +64,10 @@ pub fn run(folder: &Path, build: &str, grace: Duration, stay: Stay) -> anyhow::R
 async fn serve(folder: PathBuf, build: String, grace: Duration, stay: Stay) -> anyhow::Result<()> {
     // By relative path: the whole one may be too long for a socket.
     let listener = UnixListener::bind(SOCKET).context("binding the worker's socket")?;
+    let for_peers = UnixListener::bind(peer::SOCKET).context("binding the socket for other workers")?;
     let (bulk, bulk_seen) = watch::channel(None);
     let answers = Arc::new(Answers::default());
+    tokio::spawn(guests::receive(for_peers, build.clone(), Arc::clone(&answers) as _));
     let door = Arc::new(Door { build, folder: folder.clone(), reign: Mutex::default() });
     let (report, reports) = mpsc::unbounded_channel();
     let session = Session::new(Scratch::new(folder), Arc::clone(&answers), report, bulk_seen, stay);

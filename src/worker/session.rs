@@ -4,7 +4,8 @@
 //! everything that it may not have heard.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
@@ -14,12 +15,14 @@ use super::attempt;
 use super::context::Context;
 use super::control::Control;
 use super::kept;
+use super::peers::{self, Doorway, Roads};
 use super::scratch::Scratch;
 use super::ship;
 use crate::ids::AttemptId;
 use crate::protocol::bulk::Mux;
 use crate::protocol::control::{Assignment, Held, Holdings, Progress, Setup, Stay, TaskInput, ToDriver, ToWorker};
 use crate::protocol::copy::KeptFile;
+use crate::protocol::peer;
 
 /// Whether there is more to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub struct Session {
     setup: Setup,
     /// Of the setup command.
     setup_control: Arc<Control>,
+    /// By which other workers come in; it must be closed.
+    doorway: Arc<OnceLock<Doorway>>,
     tasks: TaskTracker,
 }
 
@@ -81,6 +86,7 @@ impl Session {
             attempts: BTreeMap::new(),
             setup: Setup::Awaited,
             setup_control: Arc::default(),
+            doorway: Arc::default(),
             tasks: TaskTracker::new(),
         }
     }
@@ -92,9 +98,19 @@ impl Session {
             ToWorker::Start { attempt, input } => self.start(attempt, input),
             ToWorker::Kill(attempt) => self.kill(attempt),
             ToWorker::Forget(attempt) => self.forget(attempt),
+            ToWorker::Peers(peers) => {
+                if let Some(roads) = self.roads() {
+                    roads.learn(peers);
+                }
+            }
+            ToWorker::PeerLost(worker) => {
+                if let Some(roads) = self.roads() {
+                    roads.give_up(worker);
+                }
+            }
             ToWorker::Published(places) => {
                 if let Some(context) = self.answers.context.get() {
-                    places.iter().for_each(|place| context.publish(place.map, place.holder));
+                    context.publish(&places);
                 }
             }
             ToWorker::Keep { file, offset, bytes } => self.keep(file, offset, bytes),
@@ -124,7 +140,9 @@ impl Session {
                 self.setup = Setup::Failed(failure.clone());
                 return true;
             }
-            ToDriver::Holds(_) | ToDriver::Fenced(_) | ToDriver::Progress(_) | ToDriver::Bye => return true,
+            ToDriver::Holds(_) | ToDriver::Fenced(_) | ToDriver::Progress(_) | ToDriver::Doorway(_) | ToDriver::Bye => {
+                return true;
+            }
         };
         match self.attempts.get_mut(&attempt) {
             Some(entry) => {
@@ -163,9 +181,22 @@ impl Session {
         self.attempts.values().for_each(|entry| entry.control.end());
         self.tasks.close();
         self.tasks.wait().await;
+        if let Some(roads) = self.roads() {
+            roads.close().await;
+        }
         if let Err(error) = self.scratch.remove() {
             eprintln!("scratch files remain: {error}");
         }
+        // After the files, since a full disk has room for this then.
+        if let Some(doorway) = self.doorway.get()
+            && let Err(error) = doorway.close()
+        {
+            eprintln!("a line for the job remains in authorized_keys: {error}");
+        }
+    }
+
+    fn roads(&self) -> Option<&Roads> {
+        self.answers.context.get()?.roads.as_ref()
     }
 
     fn prepare(&mut self, assignment: Assignment) {
@@ -176,12 +207,21 @@ impl Session {
         }
         self.setup = Setup::UnderWay;
         let (report, control) = (self.report.clone(), Arc::clone(&self.setup_control));
+        let doorway = Arc::clone(&self.doorway);
         self.tasks.spawn(async move {
+            let opened = context.assignment.peers.clone().map(|access| {
+                let (job, worker) = (context.assignment.id.clone(), context.assignment.worker);
+                tokio::task::spawn_blocking(move || peers::open(&access, &job, worker))
+            });
             let message = match ship::prepare(context, control).await {
                 Ok(()) => ToDriver::Ready,
                 Err(failure) => ToDriver::NotReady(failure),
             };
             let _gone = report.send(message);
+            if let Some(opened) = opened {
+                let said = say_whether_open(opened.await.map_err(io::Error::other).flatten(), &doorway);
+                let _gone = report.send(ToDriver::Doorway(said));
+            }
         });
     }
 
@@ -215,5 +255,16 @@ impl Session {
         let Some(context) = self.answers.context.get().cloned() else { return };
         context.drop_segment(attempt);
         self.tasks.spawn_blocking(move || context.scratch.attempt(attempt).remove());
+    }
+}
+
+/// Keeps a doorway, and tells the driver of it.
+fn say_whether_open(opened: io::Result<Doorway>, kept: &OnceLock<Doorway>) -> peer::Doorway {
+    match opened {
+        Ok(doorway) => {
+            let _first = kept.set(doorway);
+            peer::Doorway::Open
+        }
+        Err(error) => peer::Doorway::Closed(error.to_string()),
     }
 }
