@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runner::scheduler::{Rules, StragglerRules};
+use runner::scheduler::{EarlyReduces, Rules, StragglerRules};
 
 use crate::random::Random;
 
@@ -242,6 +242,7 @@ fn rules(random: &mut Random) -> Rules {
         contradictions_min: random.between(1, 3) as u32,
         ahead_maps_percent: ahead(random),
         ahead_reduces_percent: ahead(random),
+        early_reduces: random.pick(&[EarlyReduces::Never, EarlyReduces::WhileMapsEnd]).unwrap_or(EarlyReduces::Never),
         stragglers,
         ..Rules::default()
     }
