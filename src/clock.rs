@@ -62,6 +62,15 @@ pub fn calendar(wall_ms: u64) -> String {
         .unwrap_or_default()
 }
 
+/// A calendar moment in UTC, as `YYYYMMDDHHMMSS`.
+pub fn utc_digits(wall_ms: u64) -> String {
+    i64::try_from(wall_ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .map(|at| at.strftime("%Y%m%d%H%M%S").to_string())
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,34 @@ fn a_job_runs_maps_then_reduces_then_ends() {
 }
 
 #[test]
+fn reduces_go_to_free_slots_while_the_last_maps_run() {
+    check(
+        "job 3 4; ahead 0; early",
+        "join a 2; join b 1 -> start map-0.0 w0; start map-1.0 w1; start map-2.0 w0
+         finish map-0.0 w0  -> publish map-0.0 w0; start reduce-0.0 w0
+         finish map-1.0 w1  -> publish map-1.0 w1; start reduce-1.0 w1
+         finish map-2.0 w0  -> publish map-2.0 w0; finished map; start reduce-2.0 w0",
+    );
+    // No worker gets more than its share, though it has slots.
+    check(
+        "job 2 2; early",
+        "join a 2; join b 2 -> start map-0.0 w0; start map-1.0 w1; start reduce-0.0 w0; start reduce-1.0 w1
+         finish map-0.0 w0  -> publish map-0.0 w0",
+    );
+}
+
+#[test]
+fn a_map_that_runs_again_finds_its_place_beside_reduces_that_wait_for_it() {
+    check(
+        "job 2 1; ahead 0; early",
+        "join a 1; join b 1 -> start map-0.0 w0; start map-1.0 w1
+         finish map-0.0 w0  -> publish map-0.0 w0; start reduce-0.0 w0
+         lose w1            -> lost w1; drop map-1.0 worker lost; start map-1.1 w0
+         finish map-1.1 w0  -> publish map-1.1 w0; finished map",
+    );
+}
+
+#[test]
 fn without_reduces_maps_write_the_parts() {
     check(
         "job 1 0",

@@ -85,6 +85,19 @@ impl Data {
         })
     }
 
+    /// Lines of 100 printable characters by chance, which do not compress.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn noise(&self, name: &str, files: u64, bytes: u64) -> anyhow::Result<Vec<PathBuf>> {
+        self.files(name, files, bytes, |random, out| {
+            for _ in 0..99 {
+                out.push(b'!' + (random.next() >> 32) as u8 % 94);
+            }
+            out.push(b'\n');
+        })
+    }
+
     /// Files of lines, each file from a seed of its own; those that are there whole are kept.
     fn files(
         &self,

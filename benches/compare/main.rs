@@ -11,6 +11,7 @@ mod data;
 mod driving;
 mod dying;
 mod events;
+mod fetching;
 mod hosts;
 mod measure;
 mod programs;
@@ -57,10 +58,11 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
 /// All contests, each made only when its turn has come.
 type Make = fn(&Data) -> anyhow::Result<Option<Contest>>;
 
-const CONTESTS: [(&str, Make); 8] = [
+const CONTESTS: [(&str, Make); 9] = [
     ("wordcount", counting::here),
     ("python", programs::python),
     ("sort", sorting::here),
+    ("fetch-ssh", fetching::over_ssh),
     ("start-ssh", starting::over_ssh),
     ("wordcount-ssh", counting::over_ssh),
     ("driver", driving::tasks),

@@ -1,4 +1,4 @@
-//! The hidden commands by which a driver runs a worker: `runner worker serve`, `attach`, `kept`, `supervise` and
+//! The hidden commands by which a driver runs a worker: `runner worker serve`, `attach`, `peer`, `kept`, `supervise` and
 //! `hash`.
 //!
 //! They look at no settings: a worker's machine is not the user's desk. But its owner may have said what is lent.
@@ -14,6 +14,7 @@ use crate::protocol::control::Stay;
 use crate::settings::Environment;
 use crate::units::Span;
 use crate::worker::owner::Owner;
+use crate::worker::peers::entrance;
 use crate::worker::{attach, kept, serve, supervise};
 
 /// What a driver asks of our binary on a worker.
@@ -48,6 +49,11 @@ pub enum Command {
         /// The job
         job: JobId,
     },
+    /// Let another worker of this job in; sshd runs this
+    Peer {
+        /// The job
+        job: JobId,
+    },
     /// Run a command so that nothing of it survives
     Supervise {
         /// The niceness at which it runs at least
@@ -77,6 +83,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Attach { start: None, folder } => attach::run(&folder, attach::Start::No),
         Command::Kept { of, scratch, job } => Ok(kept::print(&scratch, &job, of.map(WorkerId))?),
+        Command::Peer { job } => entrance::run(&job, build::ID),
         Command::Supervise { nice, command } => {
             let lifeline = supervise::inherited_lifeline().context("this command is for the worker to call")?;
             supervise::run(&command, nice, lifeline)

@@ -20,6 +20,7 @@ use super::copies::{COPIES, Copies};
 use super::host::Note;
 use super::opening::Opening;
 use super::output::OutputFolder;
+use super::peers::Introductions;
 use super::state::JobFolder;
 use crate::clock::{self, Moment};
 use crate::error::{Fault, Kind};
@@ -28,7 +29,7 @@ use crate::ids::{AttemptId, Stage, WorkerId};
 use crate::input::Split;
 use crate::journal::Journal;
 use crate::progress::Progress;
-use crate::protocol::control::{self, SegmentPlace, TaskInput, ToDriver, ToWorker};
+use crate::protocol::control::{self, SegmentNews, SegmentPlace, TaskInput, ToDriver, ToWorker};
 use crate::reliability::Fold;
 use crate::scheduler::{Action, Event, Scheduler};
 
@@ -58,6 +59,8 @@ pub struct Engine {
     pub splits: Arc<Vec<Split>>,
     /// Fetches results.
     pub collector: Collector,
+    /// Introduces workers to each other.
+    pub introductions: Arc<Introductions>,
     /// Where parts become output.
     pub output: OutputFolder,
     /// Where logs go.
@@ -84,24 +87,37 @@ pub struct Host {
     pub orders: mpsc::UnboundedSender<ToWorker>,
     /// Where the parts of its attempts are.
     pub parts: PartPlace,
-    /// How many of the published segments it was told of.
+    /// Whether it waits for news of segments.
+    reads: Reads,
+    /// How many of the published segments it was told of,
     told: usize,
+    /// and of how many of the other workers.
+    acquainted: usize,
     /// Whether it may still join.
     pending: bool,
     /// Whether it has joined and was not given up.
     present: bool,
 }
 
+/// What the attempts on a host read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// Splits only, so far.
+    Splits,
+    /// Segments too.
+    Segments,
+}
+
 impl Host {
     /// A host that was not heard of yet.
     pub fn new(name: String, orders: mpsc::UnboundedSender<ToWorker>, parts: PartPlace) -> Self {
-        Host { name, orders, parts, told: 0, pending: true, present: false }
+        Host { name, orders, parts, reads: Reads::Splits, told: 0, acquainted: 0, pending: true, present: false }
     }
 
     /// A host that was given up under an earlier driver: nobody takes its orders.
     pub fn gone(name: String) -> Self {
         let orders = mpsc::unbounded_channel().0;
-        Host { name, orders, parts: PartPlace::Here, told: 0, pending: false, present: false }
+        Host { pending: false, ..Host::new(name, orders, PartPlace::Here) }
     }
 }
 
@@ -133,8 +149,8 @@ pub struct Desk {
     pub finished: FinishedAttempts,
     /// Attempts whose stderr was asked for.
     logged: HashSet<AttemptId>,
-    /// Every segment that was published, in order.
-    published: Vec<SegmentPlace>,
+    /// All that became known of segments, in order.
+    pub published: Vec<SegmentNews>,
     /// Commits under way; each ends in an event.
     commits: JoinSet<Event>,
     /// Logs under way.
@@ -233,7 +249,10 @@ impl Engine {
             Note::Advice(text) => self.progress.say(&text),
             Note::Suspect => events.push(Event::WorkerSuspect(worker)),
             Note::Back => events.push(Event::WorkerBack(worker)),
-            Note::Lost(reason) => events.push(Event::WorkerLost { worker, reason }),
+            Note::Lost(reason) => {
+                self.tell_of_loss(worker);
+                events.push(Event::WorkerLost { worker, reason });
+            }
             Note::Said(message) => self.take_message(worker, message, events),
             Note::Holds(attempts) => self.take_holdings(worker, attempts, events),
             Note::Fenced(reign) => events.push(self.yield_to(worker, &reign)),
@@ -263,6 +282,7 @@ impl Engine {
                 self.clear_up(attempt, worker, stderr_bytes);
                 events.push(Event::AttemptFailed { attempt, worker, failure });
             }
+            ToDriver::Doorway(doorway) => self.introductions.doorway(worker, doorway),
             // Said before the host has joined, or after it has left; or taken by its task.
             ToDriver::Ready { .. }
             | ToDriver::NotReady(_)
@@ -341,6 +361,7 @@ impl Engine {
         if dirty {
             self.journal.sync()?;
         }
+        self.tell_readers();
         Ok(())
     }
 
@@ -378,10 +399,10 @@ impl Engine {
             Action::Start { attempt, worker } => self.start(attempt, worker),
             Action::Kill { attempt, worker } => self.order(worker, ToWorker::Kill(attempt)),
             Action::Publish { attempt, worker } => {
-                self.desk.published.push(SegmentPlace { map: attempt, holder: worker });
+                self.desk.published.push(SegmentNews::Made(SegmentPlace { map: attempt, holder: worker }));
             }
-            // Whoever fetches from there fails, and is told of the next one before it starts again.
-            Action::Withdraw { .. } => {}
+            // Whoever fetches from there fails, and waits for the next one when it starts again.
+            Action::Withdraw { task } => self.desk.published.push(SegmentNews::Gone(task)),
             Action::Commit { attempt, worker } => self.commit(attempt, worker),
         }
     }
@@ -397,8 +418,30 @@ impl Engine {
         self.order(worker, ToWorker::Start { attempt, input });
     }
 
+    /// Whoever fetches from a lost worker need not wait for it.
+    fn tell_of_loss(&self, lost: WorkerId) {
+        let readers = self.hosts.iter().filter(|host| host.reads == Reads::Segments);
+        readers.for_each(|host| drop(host.orders.send(ToWorker::PeerLost(lost))));
+    }
+
+    /// Tells those where reduces were sent of what was published since.
+    fn tell_readers(&mut self) {
+        for index in 0..self.hosts.len() {
+            if self.hosts[index].reads == Reads::Segments && self.hosts[index].told < self.desk.published.len() {
+                self.tell_places(WorkerId(index as u32));
+            }
+        }
+    }
+
     /// Tells a worker of all segments that it does not know of yet.
     fn tell_places(&mut self, worker: WorkerId) {
+        let host = &mut self.hosts[worker.index()];
+        host.reads = Reads::Segments;
+        let peers = self.introductions.news(host.acquainted);
+        if !peers.is_empty() {
+            host.acquainted += peers.len();
+            self.order(worker, ToWorker::Peers(peers));
+        }
         let host = &mut self.hosts[worker.index()];
         let news = self.desk.published[host.told..].to_vec();
         if !news.is_empty() {

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::feed::Feed;
 use super::line::{self, Broken, Line};
+use super::peers::Introductions;
 use super::prepare::{GOODBYE_MAX, prepare, say_goodbye};
 use crate::clock::{self, Moment};
 use crate::fleet::HostSpec;
@@ -79,6 +80,8 @@ pub struct Shared {
     pub transport: Transport,
     /// What they are served.
     pub feed: Arc<Feed>,
+    /// How workers get to know each other.
+    pub introductions: Arc<Introductions>,
     /// What each is told, but for who it is.
     pub assignment: Assignment,
     /// When silence counts.
@@ -386,6 +389,8 @@ impl Keeper {
             ToWorker::Prepare(_)
             | ToWorker::Kill(_)
             | ToWorker::Forget(_)
+            | ToWorker::Peers(_)
+            | ToWorker::PeerLost(_)
             | ToWorker::Published(_)
             | ToWorker::Keep { .. }
             | ToWorker::Ping

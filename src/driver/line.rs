@@ -25,7 +25,8 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub struct Line {
-    link: Link,
+    /// The machine.
+    pub link: Link,
     /// For bytes.
     pub bulk: Mux,
     /// When the worker was last heard.

@@ -39,6 +39,10 @@ pub async fn prepare(
             if host.place == Place::Ssh {
                 assignment.output_here = None;
             }
+            assignment.peers = shared.introductions.access(&shared.transport, &line.link).await;
+            if assignment.peers.is_some() {
+                shared.introductions.introduce(worker, &line.link, host.peer.clone());
+            }
             line.send(&ToWorker::Prepare(Box::new(assignment))).await?;
         }
     }

@@ -25,7 +25,7 @@ use crate::facts::{End, Fact, Stamped};
 use crate::fleet::{Fleet, HostSpec};
 use crate::ids::{Epoch, JobId, Stage, TaskId, WorkerId};
 use crate::journal::Journal;
-use crate::protocol::control::Holdings;
+use crate::protocol::control::{Holdings, SegmentNews};
 use crate::reliability::Fold;
 use crate::scheduler::{Config, Known, KnownOutput, Remembered, Scheduler};
 use crate::transport;
@@ -108,6 +108,9 @@ pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
     }
     start.beginning = beginning(&start, &known, &shared);
     start.desk.finished = finished(&start.folder, &known);
+    // What workers were told under the driver before this one may be wrong by now.
+    let maps = 0..start.splits.len() as u32;
+    start.desk.published = maps.map(|map| SegmentNews::Gone(TaskId::map(map))).collect();
     let remembered = remember::marks(&start.state, &mut means.progress);
     start.scheduler = scheduler(&start, &known, shared.reign.epoch, remembered);
     contents.facts.iter().for_each(|fact| start.hosts_seen.learn(fact));

@@ -17,6 +17,7 @@ use super::engine::{Desk, Engine, Host, Parting};
 use super::feed::Feed;
 use super::host::{self, Entrance, Shared};
 use super::output::OutputFolder;
+use super::peers::{Introductions, Shuffle};
 use super::remember;
 use super::state::{JobFolder, StateFolder};
 use super::stored::StoredJob;
@@ -139,7 +140,11 @@ pub(super) fn shared(
     build: String,
 ) -> (Arc<Shared>, mpsc::UnboundedReceiver<(WorkerId, host::Note)>) {
     let (notes, notes_in) = mpsc::unbounded_channel();
+    let apart = start.job.job.reduces() == 0 || start.job.fleet.hosts.len() < 2;
+    let shuffle = if apart { Shuffle::Relayed } else { start.job.shuffle };
+    let introductions = Arc::new(Introductions::new(shuffle, start.id.clone(), build.clone()));
     let shared = Arc::new(Shared {
+        introductions,
         job: start.id.clone(),
         build,
         reign,
@@ -152,6 +157,7 @@ pub(super) fn shared(
             slots: start.job.slots,
             memory: None,
             output_here: Some(start.output.temporary().to_owned()),
+            peers: None,
         },
         timing: start.job.timing,
         closing: TaskTracker::new(),
@@ -172,6 +178,7 @@ impl Start {
     ) -> anyhow::Result<()> {
         let interrupts = listen_for_interrupts()?;
         let (socket, asks) = AskSocket::bind(self.folder.path())?;
+        make_key_ahead(&shared);
         let (hosts, tasks) = start_hosts(self.hosts, &shared);
         let reduces = self.job.job.reduces();
         let mut engine = Engine {
@@ -182,6 +189,7 @@ impl Start {
             last_stage: if reduces == 0 { Stage::Map } else { Stage::Reduce },
             splits: self.splits,
             collector: Collector::new(Arc::clone(&shared.feed), self.output.clone()),
+            introductions: Arc::clone(&shared.introductions),
             output: self.output.clone(),
             copies: Copies::new(self.folder.path()),
             folder: self.folder,
@@ -270,6 +278,12 @@ pub(super) fn workers(fleet: &Fleet) -> String {
 fn seats(fleet: &Fleet) -> Vec<Seat> {
     let hosts = fleet.hosts.iter().zip(fleet.names());
     hosts.map(|(host, name)| Seat { name, host: Some((host.clone(), Entrance::New)) }).collect()
+}
+
+/// While hosts are logged in to, so that the first one need not wait for it.
+fn make_key_ahead(shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move { shared.introductions.key(&shared.transport).await });
 }
 
 /// Starts a task a host; connects go out at once, as far as the transport lets them.

@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, CWD, linkat};
 use serde::{Deserialize, Serialize};
 
 use super::host::Timing;
+use super::peers::Shuffle;
 use crate::fleet::{Fleet, HostSpec, Source};
 use crate::ids::WorkerId;
 use crate::input::Split;
@@ -42,6 +43,8 @@ pub struct StoredJob {
     pub places: BTreeMap<WorkerId, HostSpec>,
     /// Slots of a host that does not say; 0 for its cores.
     pub slots: u32,
+    /// Whether workers fetch from each other.
+    pub shuffle: Shuffle,
     /// When things are given up.
     pub rules: Rules,
     /// When silence counts.
@@ -210,6 +213,7 @@ mod tests {
             slots: 2,
             rules: Rules::default(),
             timing: Timing { suspect_after: second, lost_after: 6 * second, orphan_grace: 60 * second },
+            shuffle: Shuffle::Direct,
             ssh_config: None,
         }
     }

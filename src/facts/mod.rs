@@ -289,6 +289,10 @@ pub struct Work {
     pub records_out: u64,
     /// Bytes of segments as stored; for a reduce, those that came from other workers.
     pub bytes_shuffled: u64,
+    /// Those of them that came through the driver.
+    pub bytes_relayed: u64,
+    /// For a reduce, bytes of segments as stored that were on its worker.
+    pub bytes_in_place: u64,
     /// Sorted runs that did not fit in memory.
     pub spills: u32,
     /// The identity of the output: equal for equal content, whatever the codec. 0 where it may differ from host to host

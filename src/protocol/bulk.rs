@@ -45,15 +45,14 @@ pub enum Request {
         /// Its place in [`crate::job::Job::files`].
         index: u32,
     },
-    /// From a worker, or from the driver who asks that worker: one partition of some segments, each as a length (u32,
-    /// little-endian), the postcard form of its [`crate::shuffle::segment::PartitionIndex`], and the stored bytes.
+    /// From a worker, or from the driver who asks that worker: partitions of segments, each as a length (u32,
+    /// little-endian), the postcard form of its [`crate::shuffle::segment::PartitionIndex`], and the stored bytes from
+    /// the offset on.
     Segments {
         /// Who holds them.
         holder: WorkerId,
-        /// Which partition.
-        partition: u32,
-        /// Of which map attempts, in this order.
-        maps: Vec<AttemptId>,
+        /// Which, in this order.
+        pieces: Vec<Piece>,
     },
     /// From a worker: the output part of a finished attempt.
     Output {
@@ -65,6 +64,17 @@ pub enum Request {
         /// Which.
         attempt: AttemptId,
     },
+}
+
+/// A partition of a segment, or the rest of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// The attempt that made the segment.
+    pub map: AttemptId,
+    /// Which partition of it.
+    pub partition: u32,
+    /// Stored bytes of it that are there already.
+    pub offset: u64,
 }
 
 /// Answers requests.

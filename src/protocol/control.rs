@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::copy::KeptFile;
 use crate::facts::{Failure, HostLoad, Work};
-use crate::ids::{AttemptId, Epoch, JobId, WorkerId};
+use crate::ids::{AttemptId, Epoch, JobId, TaskId, WorkerId};
 use crate::input::Split;
 use crate::job::Job;
+use crate::protocol::peer::{Access, Doorway, Peer};
 use crate::units::Bytes;
 
 /// The first frame of every connection to a worker, from the one who connects.
@@ -80,8 +81,12 @@ pub enum ToWorker {
     Kill(AttemptId),
     /// Its output is not needed any more.
     Forget(AttemptId),
-    /// Where the segments of finished maps are, before the start of a reduce that reads them.
-    Published(Vec<SegmentPlace>),
+    /// Other workers that can be reached without the driver, before the first segments that they hold.
+    Peers(Vec<Peer>),
+    /// Another worker is lost: what is fetched from there will not come.
+    PeerLost(WorkerId),
+    /// Where the segments of finished maps are, from the first reduce on; reduces wait for those that are missing.
+    Published(Vec<SegmentNews>),
     /// A piece of the job for another driver, should this one be lost with its machine.
     Keep {
         /// Of which file.
@@ -139,6 +144,8 @@ pub enum ToDriver {
         /// How much stderr was kept.
         stderr_bytes: u64,
     },
+    /// Whether other workers can come in.
+    Doorway(Doorway),
     /// All is removed, and the process exits; or the driver may leave.
     Bye,
 }
@@ -217,6 +224,8 @@ pub struct Assignment {
     pub memory: Option<Bytes>,
     /// Where output parts go if the driver's files are this machine's own; else the driver pulls them.
     pub output_here: Option<PathBuf>,
+    /// By which it goes to other workers; without it, their segments come through the driver.
+    pub peers: Option<Access>,
 }
 
 /// What an attempt reads.
@@ -229,6 +238,15 @@ pub enum TaskInput {
         /// How many maps there are.
         maps: u32,
     },
+}
+
+/// What becomes known of the segment of a map; the newest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SegmentNews {
+    /// It is there.
+    Made(SegmentPlace),
+    /// It is gone, and will be made again.
+    Gone(TaskId),
 }
 
 /// Where the segment of a map is.

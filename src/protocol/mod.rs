@@ -3,17 +3,18 @@
 //! Both ends are the same build, checked in the [`control::Hello`], so messages are serde enums in length-delimited
 //! postcard frames. A worker's socket takes two kinds of connection, each over an ssh connection of its own: one for
 //! [`control`], small and never blocked, and one for [`bulk`]: every byte of input, segment and output is pulled by the
-//! one who needs it, in streams that each have credit, so that a blocked reader stalls nobody else. [`copy`] is what workers
-//! keep of a job for another driver.
+//! one who needs it, in streams that each have credit, so that a blocked reader stalls nobody else. Workers come to each other
+//! through a second socket: [`peer`]. [`copy`] is what workers keep of a job for another driver.
 
 pub mod bulk;
 pub mod control;
 pub mod copy;
 pub mod frames;
+pub mod peer;
 
-/// What stands before the first byte that is ours on a connection: login shells and rc files may print first, and all
-/// up to and including this is skipped.
-pub const MARKER: &[u8] = b"\n\x01runner\x01\n";
+mod marker;
+
+pub use marker::{MARKER, skip_to_marker};
 
 /// The name of a worker's socket in its scratch folder. It is bound and reached by relative path, since the whole path
 /// of a socket must be shorter than 108 bytes (unix(7)).

@@ -92,7 +92,7 @@ fn fact(verb: &str, rest: &str) -> Fact {
         "staged" => Fact::StageFinished { stage: stage(words[0]) },
         "queue" => Fact::AttemptQueued { attempt: attempt(words[0]), worker: worker(1) },
         "start" => Fact::AttemptStarted { attempt: attempt(words[0]), worker: worker(1) },
-        // finish ATTEMPT WORKER BYTES_IN BYTES_OUT BYTES_SHUFFLED MILLISECONDS COUNTER
+        // finish ATTEMPT WORKER BYTES_IN BYTES_OUT BYTES_SHUFFLED MILLISECONDS COUNTER BYTES_RELAYED BYTES_IN_PLACE
         "finish" => {
             let work = Work {
                 bytes_in: number(2),
@@ -100,6 +100,8 @@ fn fact(verb: &str, rest: &str) -> Fact {
                 bytes_out: number(3),
                 records_out: number(3) / 10,
                 bytes_shuffled: number(4),
+                bytes_relayed: number(7),
+                bytes_in_place: number(8),
                 took: Duration::from_millis(number(5)),
                 counters: vec![("words".to_owned(), "bad".to_owned(), number(6) as i64)],
                 ..Work::default()

@@ -76,16 +76,18 @@ fn phase_table(phases: &[PhaseReport]) -> Table {
     table
 }
 
-/// What the maps stored for the reduces, and what of it went over the network.
+/// What the maps stored for the reduces, and which way it went.
 fn shuffle_line(report: &Report) -> Option<String> {
     let map = report.phases.iter().find(|phase| phase.stage == Stage::Map)?;
     let reduce = report.phases.iter().find(|phase| phase.stage == Stage::Reduce && phase.done > 0)?;
     // Fetching begins with the first finished map, so there is no phase of its own to divide by.
     let moved = reduce.sums.bytes_shuffled;
     Some(format!(
-        "{} in segments, {} between workers ({})",
+        "{} in segments; {} in place, {} from worker to worker, {} through the driver ({})",
         Bytes(map.sums.bytes_shuffled),
-        Bytes(moved),
+        Bytes(reduce.sums.bytes_in_place),
+        Bytes(moved - reduce.sums.bytes_relayed.min(moved)),
+        Bytes(reduce.sums.bytes_relayed),
         rate(moved, map.wall.max(reduce.wall))
     ))
 }

@@ -71,6 +71,10 @@ pub struct Sums {
     pub records_out: u64,
     /// Bytes of segments as stored; for reduces, those that came from other workers.
     pub bytes_shuffled: u64,
+    /// Those of them that came through the driver.
+    pub bytes_relayed: u64,
+    /// For reduces, bytes of segments as stored that were on their workers.
+    pub bytes_in_place: u64,
     /// Bytes of committed parts.
     pub bytes_committed: u64,
 }
@@ -306,6 +310,8 @@ impl Finished {
             bytes_out: self.work.bytes_out,
             records_out: self.work.records_out,
             bytes_shuffled: self.work.bytes_shuffled,
+            bytes_relayed: self.work.bytes_relayed,
+            bytes_in_place: self.work.bytes_in_place,
             bytes_committed: self.committed.unwrap_or(0),
         }
     }
@@ -319,6 +325,8 @@ impl Sums {
             bytes_out: with(self.bytes_out, other.bytes_out),
             records_out: with(self.records_out, other.records_out),
             bytes_shuffled: with(self.bytes_shuffled, other.bytes_shuffled),
+            bytes_relayed: with(self.bytes_relayed, other.bytes_relayed),
+            bytes_in_place: with(self.bytes_in_place, other.bytes_in_place),
             bytes_committed: with(self.bytes_committed, other.bytes_committed),
         }
     }

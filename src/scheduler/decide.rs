@@ -3,6 +3,7 @@
 //! A pass costs what it changes: when nothing happened it looks at nothing, and else it walks ordered sets from the
 //! front and stops where no place is free. Copies of stragglers are the last step, in `copies`.
 
+use super::rules::EarlyReduces;
 use super::stage::StageCourse;
 use super::task::{Headway, Live, Phase, Role, State};
 use super::worker::FULL;
@@ -45,6 +46,18 @@ impl Scheduler {
                 table.course = StageCourse::Finished;
                 self.record(Fact::StageFinished { stage });
             }
+        }
+        // Reduces that were sent early have only waited so far.
+        if self.tasks.map.unfinished() == 0 && self.tasks.reduce.ready_count() < self.tasks.reduce.count() {
+            self.begin(Stage::Reduce);
+        }
+    }
+
+    fn begin(&mut self, stage: Stage) {
+        let table = self.tasks.stage_mut(stage);
+        if table.course == StageCourse::Waiting {
+            table.course = StageCourse::Begun;
+            self.record(Fact::StageStarted { stage });
         }
     }
 
@@ -89,6 +102,34 @@ impl Scheduler {
                 self.balance(stage);
             }
         }
+        if self.rules.early_reduces == EarlyReduces::WhileMapsEnd {
+            self.place_early();
+        }
+    }
+
+    /// While the last maps run, reduces go to slots that no map is left for, and begin to fetch what there is. They
+    /// take no slot before they have all, so a map that must run again finds its place as ever.
+    fn place_early(&mut self) {
+        if self.tasks.map.unfinished() == 0 || self.tasks.map.ready_count() > 0 {
+            return;
+        }
+        while let Some((task, worker)) = self.find_early() {
+            self.send(task, worker, Role::Single);
+        }
+    }
+
+    /// The next reduce, and a free slot for it on a worker that has less than its share of them: else those that end
+    /// their maps first would get all, and the others sit idle.
+    fn find_early(&self) -> Option<(TaskId, WorkerId)> {
+        let task = self.tasks.reduce.ready().next()?;
+        let shunned = self.shunned(task);
+        let free = self.fleet.open(Stage::Reduce).take_while(|(fill, _)| *fill < FULL).take(LOOKS_MAX);
+        let fits = |worker: &WorkerId| {
+            let (worker, reduces) = (self.fleet.get(*worker), self.tasks.reduce.count() as u64);
+            let share = (reduces * u64::from(worker.slots)).div_ceil(u64::from(self.fleet.slots.max(1)));
+            !shunned.contains(&worker.host) && (worker.queue.reduce.len() as u64) < share
+        };
+        free.map(|(_, worker)| worker).find(fits).map(|worker| (task, worker))
     }
 
     /// Sends ready tasks to the emptiest workers: every slot first, breadth-first over the workers, then the places
@@ -117,10 +158,8 @@ impl Scheduler {
     }
 
     pub(super) fn send(&mut self, id: TaskId, worker: WorkerId, role: Role) {
-        let table = self.tasks.stage_mut(id.stage);
-        if table.course == StageCourse::Waiting {
-            table.course = StageCourse::Begun;
-            self.record(Fact::StageStarted { stage: id.stage });
+        if id.stage == Stage::Map || self.tasks.map.unfinished() == 0 {
+            self.begin(id.stage);
         }
         let attempt = self.next_attempt(id);
         let live =

@@ -26,8 +26,10 @@ pub(super) struct Fleet {
     pub counts: HostCounts,
     /// Hosts against which something is held, by when that is forgotten.
     marks: BTreeSet<(Moment, HostId)>,
-    /// Workers that are not lost.
+    /// Workers that are not lost,
     pub present: u32,
+    /// and their slots.
+    pub slots: u32,
 }
 
 impl Fleet {
@@ -42,6 +44,7 @@ impl Fleet {
             counts: HostCounts::default(),
             marks: BTreeSet::new(),
             present: 0,
+            slots: 0,
         }
     }
 
@@ -105,8 +108,10 @@ impl Fleet {
     /// Notes what is heard of a worker.
     pub fn set_contact(&mut self, id: WorkerId, contact: Contact) {
         let worker = self.get_mut(id);
-        let (was, host) = (std::mem::replace(&mut worker.contact, contact), worker.host);
-        self.present = self.present + u32::from(was == Contact::Lost) - u32::from(contact == Contact::Lost);
+        let (was, host, slots) = (std::mem::replace(&mut worker.contact, contact), worker.host, worker.slots);
+        let (comes, goes) = (u32::from(was == Contact::Lost), u32::from(contact == Contact::Lost));
+        self.present = self.present + comes - goes;
+        self.slots = self.slots + comes * slots - goes * slots;
         self.change_host(host, |host| host.recount(was, contact));
         self.rank(id);
     }
@@ -257,8 +262,9 @@ impl Fleet {
         assert_eq!(lens, ranks, "a set holds a worker twice");
         let marks = (0..).map(HostId).zip(&self.hosts).filter_map(|(id, host)| Some((host.until()?, id)));
         assert_eq!(self.marks, marks.collect(), "the marks of hosts end at other times");
-        let present = self.workers.values().filter(|worker| worker.contact != Contact::Lost).count();
-        assert_eq!(present, self.present as usize, "present workers are miscounted");
+        let present = || self.workers.values().filter(|worker| worker.contact != Contact::Lost);
+        assert_eq!(present().count(), self.present as usize, "present workers are miscounted");
+        assert_eq!(present().map(|worker| worker.slots).sum::<u32>(), self.slots, "slots are miscounted");
     }
 }
 

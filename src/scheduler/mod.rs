@@ -52,7 +52,7 @@ mod worker;
 pub use event::{Action, Event};
 pub use known::{Known, KnownOutput, KnownTask, KnownWorker};
 pub use remembered::{Remembered, RememberedStanding};
-pub use rules::{Config, Rules, StragglerRules};
+pub use rules::{Config, EarlyReduces, Rules, StragglerRules};
 
 use crate::clock::Moment;
 use crate::facts::{DropReason, End, Fact};

@@ -52,6 +52,8 @@ pub struct Rules {
     pub ahead_maps_percent: u32,
     /// The same for reduces, which fetch before they take a slot. Few, since a fetch that is moved is done twice.
     pub ahead_reduces_percent: u32,
+    /// Whether reduces begin to fetch before the last map has ended.
+    pub early_reduces: EarlyReduces,
     /// Nothing is started on a host that others load with more than so much for each processor, in percent of one; none:
     /// whatever others do. A host of many users with twice the load of its processors is slow; four times is trouble.
     pub load_percent_max: Option<u32>,
@@ -61,6 +63,16 @@ pub struct Rules {
     pub disk_free_min: Bytes,
     /// When stragglers are copied; none: never.
     pub stragglers: Option<StragglerRules>,
+}
+
+/// When the first reduces are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EarlyReduces {
+    /// When all maps have ended.
+    Never,
+    /// Once no map waits and slots are free, while the last ones run. Hadoop sends them when 5 % of the maps are done
+    /// (`slowstart.completedmaps`), which takes slots from maps.
+    WhileMapsEnd,
 }
 
 /// When a slow attempt is copied, and when its host is held to be slow.
@@ -130,6 +142,7 @@ impl Default for Rules {
             fetch_reports_min: 2,
             ahead_maps_percent: 100,
             ahead_reduces_percent: 25,
+            early_reduces: EarlyReduces::WhileMapsEnd,
             load_percent_max: Some(400),
             memory_free_min: Bytes::mebi(64),
             disk_free_min: Bytes::mebi(64),

@@ -45,6 +45,8 @@ pub struct Settings {
     /// So many jobs keep journal and logs; the oldest go when a new one begins.
     #[serde(deserialize_with = "positive")]
     pub jobs_kept: u32,
+    /// Whether workers fetch segments from each other.
+    pub shuffle: Shuffle,
     /// How hosts are reached.
     pub ssh: Ssh,
     /// What a job gets that does not say otherwise.
@@ -223,6 +225,17 @@ pub enum Progress {
     None,
 }
 
+/// The way of segments from worker to worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shuffle {
+    /// Over ssh where they reach each other, else through the driver.
+    #[default]
+    Auto,
+    /// Through the driver.
+    Relay,
+}
+
 impl JobDefaults {
     /// How many reduces a job with so much input gets when nobody says: it depends on the input alone, so that results
     /// are the same bytes on any fleet.
@@ -252,6 +265,7 @@ impl Default for Settings {
             state_folder: None,
             // `runner jobs` reads all of them, which it does in a moment.
             jobs_kept: 200,
+            shuffle: Shuffle::default(),
             ssh: Ssh::default(),
             job: JobDefaults::default(),
             limits: Limits::default(),

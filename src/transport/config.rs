@@ -75,6 +75,8 @@ pub(super) struct Resolved {
     pub ciphers: String,
     pub identity_files: Vec<String>,
     pub known_hosts: Vec<String>,
+    pub system_known_hosts: Vec<String>,
+    pub host_key_alias: Option<String>,
 }
 
 impl Resolved {
@@ -191,6 +193,8 @@ fn parse(text: &str) -> Option<Resolved> {
             "proxycommand" => resolved.proxy_command = set(value),
             "ciphers" => resolved.ciphers = value.to_owned(),
             "identityfile" => resolved.identity_files.push(value.to_owned()),
+            "hostkeyalias" => resolved.host_key_alias = set(value),
+            "globalknownhostsfile" => resolved.system_known_hosts = split_paths(value),
             "userknownhostsfile" => resolved.known_hosts = split_paths(value),
             _ => {}
         }

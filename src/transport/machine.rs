@@ -32,6 +32,12 @@ pub struct Machine {
     pub sshd: Option<String>,
     /// Whether it can unpack gzip.
     pub has_gzip: bool,
+    /// The home of the user that we are there.
+    pub home: Option<PathBuf>,
+    /// The address and port at which its sshd met us, as it saw them.
+    pub seen_at: Option<(String, u16)>,
+    /// Its host keys by its own account, each type and key.
+    pub host_keys: Vec<String>,
     /// From a question to its answer: the way there and back, and for a job also the start of a shell.
     pub latency: Duration,
     /// The folder for files of jobs, ours alone (0700).

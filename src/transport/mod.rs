@@ -11,10 +11,12 @@
 mod classify;
 mod config;
 mod control_folder;
+mod door;
 mod error;
 mod exec;
 mod gate;
 mod install;
+mod job_key;
 mod kept;
 mod local;
 mod machine;
@@ -37,9 +39,11 @@ use crate::fleet::{HostSpec, Place};
 use crate::folders::own_name;
 use crate::ids::{JobId, WorkerId};
 use crate::protocol::control::Role;
+use crate::protocol::peer::Door;
 
 pub use error::ConnectError;
 pub use exec::Executed;
+pub use job_key::JobKey;
 pub use local::LocalLink;
 pub use machine::{Machine, ScratchQuality};
 pub use shell::{Reader, Writer};
@@ -218,6 +222,7 @@ impl Transport {
             machine: Machine { sshd: control.sshd.clone(), ..probed.machine.clone() },
             control,
             bulk,
+            resolved: Arc::new(resolved),
             binary: probed.folder.join(build_folder(build, &probed.machine.arch)).join("runner"),
         })
     }
@@ -285,6 +290,24 @@ impl Link {
         match self {
             Link::Ssh(link) => &link.machine,
             Link::Local(link) => link.machine(),
+        }
+    }
+
+    /// The folder of a worker of a job there.
+    pub fn job_folder(&self, job: &JobId, worker: WorkerId) -> PathBuf {
+        job_folder(&self.machine().scratch, job, worker)
+    }
+
+    /// Finds out how other machines reach this one, at `peer` if that is said; none if they cannot. It does not need
+    /// the link any more.
+    pub fn door(&self, peer: Option<String>) -> impl Future<Output = Option<Door>> + Send + use<> {
+        let facts = match self {
+            Link::Ssh(link) => Some((Arc::clone(&link.resolved), link.machine.clone())),
+            Link::Local(_) => None,
+        };
+        async move {
+            let (resolved, machine) = facts?;
+            door::find(&resolved, &machine, peer).await
         }
     }
 

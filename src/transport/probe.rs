@@ -104,6 +104,9 @@ fn parse(text: &str, latency: Duration) -> Result<Probed, ConnectError> {
         ssh_client: answers.find("ssh").map(|version| version.split(',').next().unwrap_or(version).to_owned()),
         sshd: None,
         has_gzip: answers.find("gzip").is_some(),
+        home: answers.find("home").map(PathBuf::from).filter(|home| home.is_absolute()),
+        seen_at: answers.find("connection").and_then(server_end),
+        host_keys: answers.all("host_key"),
         latency,
         scratch: PathBuf::from(scratch),
         scratch_quality: match answers.number("scratch_rank") {
@@ -118,6 +121,15 @@ fn parse(text: &str, latency: Duration) -> Result<Probed, ConnectError> {
 /// The load average as /proc/loadavg has it, in percent of a processor.
 pub(super) fn load_percent(text: &str) -> u32 {
     (text.parse::<f64>().unwrap_or(0.0) * 100.0).round() as u32
+}
+
+/// The server's half of `SSH_CONNECTION`: client's address and port, then ours (ssh(1)).
+fn server_end(connection: &str) -> Option<(String, u16)> {
+    let mut words = connection.split(' ').skip(2);
+    let address = words.next()?;
+    // An address with a scope means nothing on another machine.
+    let port = words.next()?.parse().ok().filter(|_| !address.contains('%'))?;
+    Some((address.to_owned(), port))
 }
 
 /// An architecture in the words of `uname -m` on Linux, which Rust uses too.
@@ -166,6 +178,7 @@ mod tests {
 
     const TOLD: &str = "system=Linux\narch=arm64\nhostname=h1\nuid=1000\ncores=4\nload=1.27\nmemory_kb=2048\nboot_id=b\nmounts=m\n\
         machine=x\nssh=OpenSSH_9.2p1 Debian-2, OpenSSL 3.0.19\ngzip=yes\nrefused=/a: noexec=on\nrefused=/b: it is a link\n\
+        home=/home/a\nconnection=10.0.0.1 5000 10.0.0.2 22\nhost_key=ssh-ed25519 AA\nhost_key=ssh-rsa BB\n\
         folder=/tmp/runner-1000\ncached=yes\nscratch=/var/tmp/runner-1000\nscratch_rank=1\ndisk_free_kb=3\nend=1\n";
 
     #[test]
@@ -177,6 +190,9 @@ mod tests {
         assert_eq!(machine.load_percent, 127);
         assert_eq!(machine.ssh_client.as_deref(), Some("OpenSSH_9.2p1 Debian-2"));
         assert_eq!((machine.has_gzip, machine.scratch_quality), (true, ScratchQuality::NoExecution));
+        assert_eq!(machine.home.as_deref(), Some(Path::new("/home/a")));
+        assert_eq!(machine.seen_at, Some(("10.0.0.2".to_owned(), 22)));
+        assert_eq!(machine.host_keys, ["ssh-ed25519 AA", "ssh-rsa BB"]);
         assert_eq!((probed.folder.to_str(), probed.cached), (Some("/tmp/runner-1000"), true));
     }
 
@@ -193,6 +209,18 @@ mod tests {
             "\nscratch_refused=",
             ConnectError::NoScratch { refused: vec!["/var/tmp/runner-1000".into()] },
         );
+    }
+
+    #[test]
+    fn others_may_come_where_we_came() {
+        let check = |said: &str, address: Option<(&str, u16)>| {
+            assert_eq!(server_end(said), address.map(|(address, port)| (address.to_owned(), port)), "{said}");
+        };
+        check("10.0.0.1 5000 10.0.0.2 2222", Some(("10.0.0.2", 2222)));
+        check("::1 5000 2001:db8::2 22", Some(("2001:db8::2", 22)));
+        check("fe80::1%eth0 5000 fe80::2%eth0 22", None);
+        check("UNKNOWN", None);
+        check("", None);
     }
 
     #[test]

@@ -112,6 +112,11 @@ say mounts "$(readlink /proc/self/ns/mnt)"
 say machine "$(cat /etc/machine-id)"
 say ssh "$(ssh -V 2>&1 | grep '^OpenSSH')"
 command -v gzip >/dev/null && say gzip yes
+say home "$HOME"
+say connection "$SSH_CONNECTION"
+for key in /etc/ssh/ssh_host_*_key.pub; do
+    [ ! -r "$key" ] || say host_key "$(cut -d ' ' -f 1,2 "$key")"
+done
 find_folder
 find_scratch
 if [ "$mode" = look ]; then

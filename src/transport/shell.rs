@@ -2,29 +2,25 @@
 //!
 //! The login shell, whatever it is, is only asked for `sh`; the script goes through its stdin. sh may read ahead as far as
 //! there is something, so the script is one group of commands, and nothing else is sent before it has said
-//! [`MARKER`]. What login shells and rc files print before that is skipped. Exit codes are never asked of ssh.
+//! [`crate::protocol::MARKER`]. What login shells and rc files print before that is skipped. Exit codes are never asked of
+//! ssh.
 
-use std::io::Cursor;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use memchr::memmem;
 use openssh::Session;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::error::ConnectError;
-use crate::protocol::MARKER;
+use crate::protocol::skip_to_marker;
 
 /// A stream from a machine.
 pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
 /// A stream to a machine.
 pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
-
-/// The most that is skipped before the marker: a message of the day, not a stream.
-const NOISE_BYTES_MAX: usize = 1 << 20;
 
 /// How much of stderr is kept: its end tells why.
 const STDERR_BYTES_MAX: usize = 64 << 10;
@@ -144,23 +140,6 @@ pub(super) fn words_or(text: &str, otherwise: &str) -> String {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or(otherwise).to_owned()
 }
 
-/// Reads all up to and including the marker; what came behind it stays in the stream.
-async fn skip_to_marker<R: AsyncRead + Unpin>(mut stream: R) -> std::io::Result<Chain<Cursor<Vec<u8>>, R>> {
-    let mut seen = Vec::with_capacity(4096);
-    loop {
-        if let Some(at) = memmem::find(&seen, MARKER) {
-            seen.drain(..at + MARKER.len());
-            return Ok(AsyncReadExt::chain(Cursor::new(seen), stream));
-        }
-        if seen.len() > NOISE_BYTES_MAX {
-            return Err(std::io::Error::other("its login shell prints without end"));
-        }
-        if stream.read_buf(&mut seen).await? == 0 {
-            return Err(std::io::Error::other("it ended without a word"));
-        }
-    }
-}
-
 async fn spawn_there(session: &Arc<Session>, command: &str) -> Result<(Writer, Reader, Reader), ConnectError> {
     /// A session that has just ended may hold its place for a moment more.
     const WAITS_MS: [u64; 6] = [20, 50, 100, 200, 400, 800];
@@ -240,27 +219,6 @@ impl<R: AsyncRead + Unpin, C: Unpin> AsyncRead for Held<R, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn what_comes_before_the_marker_is_skipped_and_what_is_behind_stays() {
-        let check = async |pieces: &[&[u8]], expected: &str| {
-            let mut stream: Reader = Box::new(tokio::io::empty());
-            for piece in pieces.iter().rev() {
-                stream = Box::new(AsyncReadExt::chain(Cursor::new(piece.to_vec()), stream));
-            }
-            let mut behind = String::new();
-            match skip_to_marker(stream).await {
-                Ok(mut rest) => rest.read_to_string(&mut behind).await.map(|_| ()).expect("reads"),
-                Err(error) => behind = format!("error: {error}"),
-            }
-            assert_eq!(behind, expected, "{pieces:?}");
-        };
-        check(&[MARKER], "").await;
-        check(&[b"Welcome!\n\n\x01run", b"ner\x01\nabc", b"def"], "abcdef").await;
-        check(&[MARKER, MARKER], "\n\u{1}runner\u{1}\n").await;
-        check(&[b"no such thing"], "error: it ended without a word").await;
-        check(&[&vec![b'x'; NOISE_BYTES_MAX + 1]], "error: its login shell prints without end").await;
-    }
 
     #[tokio::test]
     async fn a_script_gets_its_variables_and_then_the_stream() {

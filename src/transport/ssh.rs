@@ -1,7 +1,9 @@
 //! A worker over ssh: two connections, so that many bytes never keep a heartbeat waiting.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::config::Resolved;
 use super::error::ConnectError;
 use super::machine::Machine;
 use super::master::Master;
@@ -16,6 +18,7 @@ pub struct SshLink {
     pub(super) control: Master,
     pub(super) bulk: Master,
     pub(super) machine: Machine,
+    pub(super) resolved: Arc<Resolved>,
     /// Our binary there; all characters of it mean the same to every shell.
     pub(super) binary: PathBuf,
 }

@@ -11,12 +11,13 @@ use super::leases::Leases;
 use super::memory;
 use super::owner::Owner;
 use super::part::Durability;
+use super::peers::Roads;
 use super::scratch::Scratch;
 use super::watch::Bounds;
 use crate::ids::{AttemptId, TaskId, WorkerId};
 use crate::job::Job;
 use crate::protocol::bulk::Mux;
-use crate::protocol::control::Assignment;
+use crate::protocol::control::{Assignment, SegmentNews, SegmentPlace};
 use crate::shuffle::segment::{Compression, SegmentIndex};
 use crate::units::Bytes;
 
@@ -38,10 +39,14 @@ pub struct Context {
     pub memory: usize,
     /// The driver's end of the bulk connection, once there is one.
     pub bulk: watch::Receiver<Option<Mux>>,
+    /// The ways to other workers, where they may be gone.
+    pub roads: Option<Roads>,
     /// Segments of finished attempts here.
     segments: RwLock<HashMap<AttemptId, Arc<SegmentIndex>>>,
     /// Who holds the segment of each map.
     places: RwLock<HashMap<TaskId, (AttemptId, WorkerId)>>,
+    /// Wakes whoever waits for a segment.
+    published: watch::Sender<()>,
 }
 
 /// The memory for sorting is half of what there is, shared by the slots: the commands need the other. It is bounded so that neither a small host is exhausted nor a large one filled with what the
@@ -64,17 +69,21 @@ impl Context {
                 memory::available(assignment.memory.into_iter().chain(owner.memory).min()).0 / 2 / u64::from(slots);
             Bytes(share.clamp(MEMORY_MIN, MEMORY_MAX))
         });
+        let access = assignment.peers.clone();
+        let road = |access| Roads::new(assignment.id.clone(), assignment.worker, access, scratch.root());
         Context {
             leases: Leases::join(&scratch.slots(), &scratch.name(), assignment.id.as_str(), slots, owner.slots),
             slots_granted: slots,
             slots: Arc::new(Semaphore::new(slots as usize)),
             bounds,
             memory: memory.as_usize(),
+            roads: access.map(road),
             assignment,
             scratch,
             bulk,
             segments: RwLock::default(),
             places: RwLock::default(),
+            published: watch::Sender::default(),
         }
     }
 
@@ -119,18 +128,28 @@ impl Context {
         write(&self.segments).remove(&attempt);
     }
 
-    /// Learns where the segment of a map is.
-    pub fn publish(&self, map: AttemptId, holder: WorkerId) {
-        write(&self.places).insert(map.task, (map, holder));
+    /// Learns where segments of maps are.
+    pub fn publish(&self, news: &[SegmentNews]) {
+        let mut places = write(&self.places);
+        for news in news {
+            match news {
+                SegmentNews::Made(SegmentPlace { map, holder }) => places.insert(map.task, (*map, *holder)),
+                SegmentNews::Gone(task) => places.remove(task),
+            };
+        }
+        drop(places);
+        self.published.send_replace(());
     }
 
-    /// Where the segments of so many maps are, in the order of the maps; or the first that is not known.
-    ///
-    /// # Errors
-    /// The task whose segment was not published.
-    pub fn places(&self, maps: u32) -> Result<Vec<(AttemptId, WorkerId)>, TaskId> {
+    /// Changes when something was published.
+    pub fn published(&self) -> watch::Receiver<()> {
+        self.published.subscribe()
+    }
+
+    /// Where the segments of those of these maps are that were published.
+    pub fn places(&self, maps: impl Iterator<Item = TaskId>) -> Vec<(AttemptId, WorkerId)> {
         let places = read(&self.places);
-        (0..maps).map(TaskId::map).map(|task| places.get(&task).copied().ok_or(task)).collect()
+        maps.filter_map(|task| places.get(&task).copied()).collect()
     }
 
     /// What every command of the job sees, in Hadoop Streaming's names.

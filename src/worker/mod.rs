@@ -3,7 +3,8 @@
 //! [`serve`] is the one process of a job on a host, [`attach`] what joins it to an ssh channel, [`supervise`] what stands
 //! between it and each user command. Within `serve`, a [`session`] obeys the driver; each [`attempt`] fetches its input,
 //! waits for a slot and runs on threads of its own: [`map`] or [`reduce`], with the steps in [`builtin`] or
-//! [`through`] a command. What others need of the results is pulled from [`answer`].
+//! [`through`] a command. What others need of the results is pulled from [`answer`]; other workers come and are gone to
+//! by [`peers`].
 //!
 //! A worker never decides what runs, never resolves a name, listens on no network port, and leaves nothing behind.
 
@@ -24,6 +25,7 @@ mod meter;
 mod outlive;
 mod part;
 mod processes;
+mod receive;
 mod reduce;
 mod scratch;
 mod session;
@@ -37,6 +39,7 @@ pub mod attach;
 pub mod in_use;
 pub mod kept;
 pub mod owner;
+pub mod peers;
 pub mod serve;
 pub mod supervise;
 

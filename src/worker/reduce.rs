@@ -55,7 +55,9 @@ pub fn run(attempt: &Arc<Attempt>, fetched: Fetched) -> io::Result<Work> {
         records_in: fetched.records,
         bytes_out: part.bytes,
         records_out: part.records,
-        bytes_shuffled: fetched.bytes_from_others,
+        bytes_shuffled: fetched.ways.direct + fetched.ways.relayed,
+        bytes_relayed: fetched.ways.relayed,
+        bytes_in_place: fetched.ways.in_place,
         spills: 0,
         hash: part.hash,
         ..Work::default()

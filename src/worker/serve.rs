@@ -17,13 +17,14 @@ use tokio::sync::{mpsc, watch};
 use super::answer::Answers;
 use super::in_use::InUse;
 use super::owner::Owner;
+use super::peers::guests;
 use super::scratch::{Scratch, private_folder};
 use super::session::{Order, Session};
 use super::supervise;
 use crate::clock;
 use crate::protocol::bulk::Mux;
 use crate::protocol::control::{Hello, Reign, Role, Stay, ToDriver, Welcome};
-use crate::protocol::{SOCKET, frames};
+use crate::protocol::{SOCKET, frames, peer};
 
 /// How often progress is reported; each report is also the sign of life.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -67,9 +68,11 @@ pub fn run(folder: &Path, build: &str, grace: Duration, stay: Stay, owner: Owner
 async fn serve(folder: PathBuf, build: String, grace: Duration, stay: Stay, owner: Owner) -> anyhow::Result<()> {
     // By relative path: the whole one may be too long for a socket.
     let listener = UnixListener::bind(SOCKET).context("binding the worker's socket")?;
+    let for_peers = UnixListener::bind(peer::SOCKET).context("binding the socket for other workers")?;
     let _in_use = InUse::start();
     let (bulk, bulk_seen) = watch::channel(None);
     let answers = Arc::new(Answers::default());
+    tokio::spawn(guests::receive(for_peers, build.clone(), Arc::clone(&answers) as _));
     let door = Arc::new(Door { build, folder: folder.clone(), reign: Mutex::default() });
     let (report, reports) = mpsc::unbounded_channel();
     let session = Session::new(Scratch::new(folder), owner, Arc::clone(&answers), report, bulk_seen, stay);

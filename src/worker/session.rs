@@ -4,7 +4,8 @@
 //! everything that it may not have heard.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
@@ -16,6 +17,7 @@ use super::control::Control;
 use super::kept;
 use super::load::LoadMeter;
 use super::owner::Owner;
+use super::peers::{self, Doorway, Roads};
 use super::scratch::Scratch;
 use super::ship;
 use crate::facts::HostLoad;
@@ -23,6 +25,7 @@ use crate::ids::AttemptId;
 use crate::protocol::bulk::Mux;
 use crate::protocol::control::{Assignment, Held, Holdings, Progress, Setup, Stay, TaskInput, ToDriver, ToWorker};
 use crate::protocol::copy::KeptFile;
+use crate::protocol::peer;
 
 /// Whether there is more to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub struct Session {
     setup: Setup,
     /// Of the setup command.
     setup_control: Arc<Control>,
+    /// By which other workers come in; it must be closed.
+    doorway: Arc<OnceLock<Doorway>>,
     tasks: TaskTracker,
     load: LoadMeter,
 }
@@ -88,6 +93,7 @@ impl Session {
             attempts: BTreeMap::new(),
             setup: Setup::Awaited,
             setup_control: Arc::default(),
+            doorway: Arc::default(),
             tasks: TaskTracker::new(),
             load: LoadMeter::default(),
         }
@@ -100,9 +106,19 @@ impl Session {
             ToWorker::Start { attempt, input } => self.start(attempt, input),
             ToWorker::Kill(attempt) => self.kill(attempt),
             ToWorker::Forget(attempt) => self.forget(attempt),
+            ToWorker::Peers(peers) => {
+                if let Some(roads) = self.roads() {
+                    roads.learn(peers);
+                }
+            }
+            ToWorker::PeerLost(worker) => {
+                if let Some(roads) = self.roads() {
+                    roads.give_up(worker);
+                }
+            }
             ToWorker::Published(places) => {
                 if let Some(context) = self.answers.context.get() {
-                    places.iter().for_each(|place| context.publish(place.map, place.holder));
+                    context.publish(&places);
                 }
             }
             ToWorker::Keep { file, offset, bytes } => self.keep(file, offset, bytes),
@@ -132,7 +148,12 @@ impl Session {
                 self.setup = Setup::Failed(failure.clone());
                 return true;
             }
-            ToDriver::Holds(_) | ToDriver::Fenced(_) | ToDriver::Progress(_) | ToDriver::Load(_) | ToDriver::Bye => {
+            ToDriver::Holds(_)
+            | ToDriver::Fenced(_)
+            | ToDriver::Progress(_)
+            | ToDriver::Load(_)
+            | ToDriver::Doorway(_)
+            | ToDriver::Bye => {
                 return true;
             }
         };
@@ -183,9 +204,22 @@ impl Session {
         if let Some(context) = self.answers.context.get() {
             context.leases.leave();
         }
+        if let Some(roads) = self.roads() {
+            roads.close().await;
+        }
         if let Err(error) = self.scratch.remove() {
             eprintln!("scratch files remain: {error}");
         }
+        // After the files, since a full disk has room for this then.
+        if let Some(doorway) = self.doorway.get()
+            && let Err(error) = doorway.close()
+        {
+            eprintln!("a line for the job remains in authorized_keys: {error}");
+        }
+    }
+
+    fn roads(&self) -> Option<&Roads> {
+        self.answers.context.get()?.roads.as_ref()
     }
 
     fn prepare(&mut self, assignment: Assignment) {
@@ -196,12 +230,21 @@ impl Session {
         }
         self.setup = Setup::UnderWay;
         let (report, control) = (self.report.clone(), Arc::clone(&self.setup_control));
+        let doorway = Arc::clone(&self.doorway);
         self.tasks.spawn(async move {
+            let opened = context.assignment.peers.clone().map(|access| {
+                let (job, worker) = (context.assignment.id.clone(), context.assignment.worker);
+                tokio::task::spawn_blocking(move || peers::open(&access, &job, worker))
+            });
             let message = match ship::prepare(Arc::clone(&context), control).await {
                 Ok(()) => ToDriver::Ready { slots: context.slots_granted, load: load_now(&context) },
                 Err(failure) => ToDriver::NotReady(failure),
             };
             let _gone = report.send(message);
+            if let Some(opened) = opened {
+                let said = say_whether_open(opened.await.map_err(io::Error::other).flatten(), &doorway);
+                let _gone = report.send(ToDriver::Doorway(said));
+            }
         });
     }
 
@@ -240,4 +283,15 @@ impl Session {
 
 fn load_now(context: &Context) -> HostLoad {
     tokio::task::block_in_place(|| LoadMeter::default().measure(&context.leases, context.scratch.root()))
+}
+
+/// Keeps a doorway, and tells the driver of it.
+fn say_whether_open(opened: io::Result<Doorway>, kept: &OnceLock<Doorway>) -> peer::Doorway {
+    match opened {
+        Ok(doorway) => {
+            let _first = kept.set(doorway);
+            peer::Doorway::Open
+        }
+        Err(error) => peer::Doorway::Closed(error.to_string()),
+    }
 }

@@ -7,7 +7,7 @@ use runner::clock::Moment;
 use runner::error::Kind;
 use runner::facts::{Cause, DropReason, End, Fact, Failure, HostLoad, Lag, Lender, Limit, Next, Work};
 use runner::ids::{AttemptId, Epoch, Stage, WorkerId};
-use runner::scheduler::{Action, Config, Event, Remembered, RememberedStanding, Scheduler};
+use runner::scheduler::{Action, Config, EarlyReduces, Event, Remembered, RememberedStanding, Scheduler};
 use runner::units::Bytes;
 
 /// Runs a script and compares what follows each line. Facts that say no more than the actions beside them are left
@@ -15,7 +15,8 @@ use runner::units::Bytes;
 ///
 /// A line may begin with a time, `@20s`; else it is a microsecond later than the one before.
 ///
-/// The job is `job MAPS REDUCES`, perhaps with `; ahead 0` for no places beyond the slots. Maps are of 1000 bytes, or of
+/// The job is `job MAPS REDUCES`, perhaps with `; ahead 0` for no places beyond the slots, and with `; early` for reduces
+/// that are sent while the last maps run. Maps are of 1000 bytes, or of
 /// so many as the words after `sizes` say.
 /// Gives back the scheduler as it is at the end.
 pub fn check(job: &str, script: &str) -> Scheduler {
@@ -67,7 +68,12 @@ pub fn kind_at_the_end(cause: &str) -> Kind {
 
 fn config(job: &str) -> Config {
     let mut config = Config::default();
+    config.rules.early_reduces = EarlyReduces::Never;
     for part in job.split(';') {
+        if part.trim() == "early" {
+            config.rules.early_reduces = EarlyReduces::WhileMapsEnd;
+            continue;
+        }
         let (word, numbers) = part.trim().split_once(' ').expect("a word and numbers");
         let numbers: Vec<u32> = numbers.split(' ').map(|number| number.parse().expect("a number")).collect();
         match word {

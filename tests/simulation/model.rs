@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use runner::error::Kind;
 use runner::facts::{Blame, Cause, DropReason, End, Fact, Next};
 use runner::ids::{AttemptId, Stage, TaskId, WorkerId};
-use runner::scheduler::{Action, Rules};
+use runner::scheduler::{Action, EarlyReduces, Rules};
 
 use crate::machine::Reads;
 use crate::plan::{Plan, Program};
@@ -213,7 +213,7 @@ impl Model {
         assert!(!self.committed.contains_key(&task), "{task} is committed and started again");
         assert!(!self.published.contains_key(&task), "{task} is published and started again");
         if task.stage == Stage::Reduce {
-            assert_eq!(self.published.len(), self.maps as usize, "{attempt} starts before all maps are published");
+            self.check_barrier(attempt);
         }
         let before = self.attempts.insert(attempt, (worker, Status::Queued));
         assert_eq!(before, None, "{attempt} is there twice");
@@ -230,6 +230,22 @@ impl Model {
             self.check_breadth(worker, task.stage);
         }
         self.expected = Some(Action::Start { attempt, worker });
+    }
+
+    /// A reduce is sent when all maps are published, or early, when each of them is out at least.
+    fn check_barrier(&self, attempt: AttemptId) {
+        match self.rules.early_reduces {
+            EarlyReduces::WhileMapsEnd if self.breadth_first == Check::Yes => {
+                let is_out = |map: &TaskId| self.live.get(map).is_some_and(|live| !live.is_empty());
+                let mut waiting = (0..self.maps).map(TaskId::map).filter(|map| !self.published.contains_key(map));
+                assert!(waiting.all(|map| is_out(&map)), "{attempt} is sent while a map waits");
+            }
+            EarlyReduces::WhileMapsEnd => {}
+            EarlyReduces::Never => {
+                let published = self.published.len();
+                assert_eq!(published, self.maps as usize, "{attempt} starts before all maps are published");
+            }
+        }
     }
 
     /// A copy is of something that runs on another host, and they are not too many.

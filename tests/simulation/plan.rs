@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runner::scheduler::{RememberedStanding, Rules, StragglerRules};
+use runner::scheduler::{EarlyReduces, RememberedStanding, Rules, StragglerRules};
 
 use crate::random::Random;
 
@@ -264,6 +264,7 @@ fn rules(random: &mut Random) -> Rules {
         bar_lasts: Duration::from_millis(random.between(20, 400)),
         ahead_maps_percent: ahead(random),
         ahead_reduces_percent: ahead(random),
+        early_reduces: random.pick(&[EarlyReduces::Never, EarlyReduces::WhileMapsEnd]).unwrap_or(EarlyReduces::Never),
         stragglers,
         ..Rules::default()
     }

@@ -20,7 +20,7 @@ use crate::driver::{self, Means, Request, Timing};
 use crate::job::builtin::BUILTINS;
 use crate::progress::Progress;
 use crate::scheduler::{Rules, StragglerRules};
-use crate::settings::{Settings, Straggler};
+use crate::settings::{Settings, Shuffle, Straggler};
 
 pub use args::Args;
 
@@ -55,6 +55,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         source,
         fleet,
         places: Default::default(),
+        shuffle: shuffle(settings),
         slots: settings.worker.slots.unwrap_or(0),
         timing: timing(settings),
         ssh_config,
@@ -123,6 +124,13 @@ fn straggler_rules(straggler: &Straggler) -> StragglerRules {
 fn one_in(share: f64) -> u32 {
     // A share of 0 gives infinity, which becomes the largest number.
     (1.0 / share - 0.05).ceil() as u32
+}
+
+fn shuffle(settings: &Settings) -> driver::Shuffle {
+    match settings.shuffle {
+        Shuffle::Auto => driver::Shuffle::Direct,
+        Shuffle::Relay => driver::Shuffle::Relayed,
+    }
 }
 
 fn timing(settings: &Settings) -> Timing {

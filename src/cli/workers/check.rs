@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use futures::future::join_all;
 
+use super::reach::{self, Pairs, Reached};
 use super::{Trouble, explain};
 use crate::cli::output::{print, print_error};
 use crate::error::{Fault, Kind};
@@ -23,12 +24,22 @@ pub(super) async fn run(fleet: &Fleet, transport: &Transport) -> anyhow::Result<
             Err(error) => troubles.push((name, error)),
         }
     }
-    print(|out| write!(out, "{}", table(&machines, &troubles)))?;
-    print_error(&(notes(&machines) + &explain(&troubles)))?;
+    let pairs = pairs(fleet, &machines, transport).await;
+    print(|out| write!(out, "{}{}", table(&machines, &troubles), pairs.line()))?;
+    print_error(&(notes(&machines) + &pairs.notes() + &explain(&troubles)))?;
     if machines.is_empty() {
         return Err(Fault::new(Kind::NoWorker, format!("none of {} workers can be used", troubles.len())).into());
     }
     Ok(())
+}
+
+/// Whether those that answered reach each other.
+async fn pairs(fleet: &Fleet, machines: &[(String, Machine)], transport: &Transport) -> Pairs {
+    let names = fleet.names();
+    let spec = |name: &str| names.iter().zip(&fleet.hosts).find(|(other, _)| *other == name).map(|(_, host)| host);
+    let reached: Vec<Reached> =
+        machines.iter().filter_map(|(name, machine)| Some(Reached { name, host: spec(name)?, machine })).collect();
+    reach::try_pairs(&reached, transport).await
 }
 
 fn table(machines: &[(String, Machine)], troubles: &[Trouble]) -> Table {

@@ -5,6 +5,7 @@
 mod check;
 mod exec;
 mod list;
+mod reach;
 mod trust;
 
 use clap::{Args, Subcommand};
@@ -17,7 +18,7 @@ use crate::transport::{ConnectError, Transport};
 /// What to do with the workers.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WorkersCommand {
-    /// Log in to all workers at once, and show what they are and which do not answer
+    /// Log in to all workers at once, and show what they are, which do not answer, and whether they reach each other
     ///
     /// Exit code: 0 if at least one worker can be used, and those that cannot are named on stderr; 5 if none can.
     Check(CheckArguments),

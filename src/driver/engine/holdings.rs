@@ -1,9 +1,9 @@
 //! What a worker tells over a new connection, and what one tells that obeys another driver.
 
-use super::Engine;
+use super::{Engine, Reads};
 use crate::error::Kind;
 use crate::facts::End;
-use crate::ids::{AttemptId, WorkerId};
+use crate::ids::{AttemptId, Stage, WorkerId};
 use crate::protocol::control::{Held, Reign};
 use crate::scheduler::Event;
 
@@ -16,7 +16,11 @@ impl Engine {
         events: &mut Vec<Event>,
     ) {
         // What it was told of may be among what was lost.
-        self.hosts[worker.index()].told = 0;
+        let host = &mut self.hosts[worker.index()];
+        (host.told, host.acquainted) = (0, 0);
+        if holdings.iter().any(|(attempt, held)| attempt.task.stage == Stage::Reduce && *held == Held::Waiting) {
+            host.reads = Reads::Segments;
+        }
         self.copies.forget(worker);
         let mut attempts = Vec::new();
         for (attempt, held) in holdings {
