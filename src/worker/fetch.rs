@@ -196,7 +196,7 @@ async fn pull(attempt: Arc<Attempt>, holder: WorkerId, maps: Vec<AttemptId>, pat
         *way += receiving.bytes() - before;
         match taken {
             Ok(()) => return Ok(Pulled { holder, sources: receiving.into_sources(), ways }),
-            Err(Stop::Broken(_)) => {}
+            Err(Stop::Broken) => {}
             Err(Stop::Refused(error)) => {
                 let text = error.to_string();
                 return Err(receiving.current().map_or(error, |map| lost(map, text)));

@@ -37,7 +37,7 @@ pub struct Receiving {
 /// Why a stream gave less than was asked for.
 pub enum Stop {
     /// The connection is gone; another one can go on.
-    Broken(io::Error),
+    Broken,
     /// The other end has not got it, or it changed on the way.
     Refused(io::Error),
     /// It could not be written here.
@@ -47,7 +47,7 @@ pub enum Stop {
 impl Stop {
     fn of_stream(error: io::Error) -> Stop {
         match error.kind() {
-            io::ErrorKind::ConnectionAborted => Stop::Broken(error),
+            io::ErrorKind::ConnectionAborted => Stop::Broken,
             _ => Stop::Refused(error),
         }
     }
@@ -112,7 +112,7 @@ impl Receiving {
             Ok(_) => Err(Stop::Refused(io::Error::other("more was sent than was asked for"))),
             Err(Stop::Refused(_)) => Err(Stop::Refused(io::Error::other("its bytes changed on the way"))),
             // Only the confirmation is missing; every block has a checksum of its own.
-            Err(stop @ (Stop::Broken(_) | Stop::Here(_))) => Err(stop),
+            Err(stop @ (Stop::Broken | Stop::Here(_))) => Err(stop),
         }
     }
 
@@ -216,7 +216,7 @@ mod tests {
             let path = folder.path().join("from");
             let mut receiving = Receiving::new(&path, 5, maps.clone(), Arc::default()).expect("begins");
             let first = answer(&receiving.rest());
-            assert!(matches!(receiving.take(&mut Cut(&first[..cut])), Err(Stop::Broken(_))), "cut at {cut}");
+            assert!(matches!(receiving.take(&mut Cut(&first[..cut])), Err(Stop::Broken)), "cut at {cut}");
             let rest = answer(&receiving.rest());
             assert!(receiving.take(&mut &rest[..]).is_ok(), "cut at {cut}");
             assert_eq!(receiving.bytes(), 3000, "cut at {cut}");
