@@ -58,6 +58,7 @@ pub async fn wait(
         last_words: RefCell::default(),
     };
     let deadline = clock::instant(clock::now() + limit).into();
+    door.look().await?;
     let mut ready = Vec::new();
     let mut arriving: FuturesUnordered<_> = ids.iter().map(|id| door.arrive(id)).collect();
     let arrivals = async {
@@ -101,23 +102,29 @@ struct Door<'a> {
 }
 
 impl Door<'_> {
-    /// Asks EC2 again and again where all of them stand, in one question. Ends with an error only.
+    /// Asks EC2 again and again where all of them stand. Ends with an error only.
     async fn watch(&self) -> anyhow::Error {
         loop {
-            // What is wrong with one question may be right with the next; the limit ends it.
-            if let Ok(machines) = self.api.machines_of(self.ids).await {
-                if let Err(error) = self.cluster.borrow().write_ssh_config(&machines) {
-                    return error;
-                }
-                self.seen.borrow_mut().extend(machines.into_iter().map(|machine| (machine.id.clone(), machine)));
-            }
             pause(self.api.pace().poll).await;
+            if let Err(error) = self.look().await {
+                return error;
+            }
         }
+    }
+
+    /// Asks EC2 where all of them stand, in one question.
+    async fn look(&self) -> anyhow::Result<()> {
+        // What is wrong with one question may be right with the next; the limit ends it.
+        let Ok(machines) = self.api.machines_of(self.ids).await else { return Ok(()) };
+        self.cluster.borrow().write_ssh_config(&machines)?;
+        self.seen.borrow_mut().extend(machines.into_iter().map(|machine| (machine.id.clone(), machine)));
+        Ok(())
     }
 
     /// Tries one until it lets us in, or never will.
     async fn arrive<'a>(&self, id: &'a String) -> (&'a String, Option<Welcome>) {
         let mut refusals = 0;
+        let mut tried = false;
         loop {
             match self.standing(id) {
                 Standing::Waits(words) => self.note(id, words),
@@ -125,16 +132,22 @@ impl Door<'_> {
                     self.note(id, words);
                     return (id, None);
                 }
-                Standing::Runs => match welcome(self.transport, &self.cluster, id).await {
-                    Ok(came) => return (id, Some(came)),
-                    Err(error) => {
-                        refusals += u32::from(counts(&error));
-                        self.note(id, error.to_string());
-                        if refusals >= REFUSALS_MAX || is_final(&error) {
-                            return (id, None);
+                Standing::Runs => {
+                    if !tried {
+                        self.note(id, "it runs, and has not answered yet".into());
+                        tried = true;
+                    }
+                    match welcome(self.transport, &self.cluster, id).await {
+                        Ok(came) => return (id, Some(came)),
+                        Err(error) => {
+                            refusals += u32::from(counts(&error));
+                            self.note(id, error.to_string());
+                            if refusals >= REFUSALS_MAX || is_final(&error) {
+                                return (id, None);
+                            }
                         }
                     }
-                },
+                }
             }
             pause(self.api.pace().poll).await;
         }

@@ -164,7 +164,9 @@ fn a_slow_machine_does_not_hold_the_rest_back() {
     let launched = ann.run(&cloud.launch("--count 3 --min 2"));
     assert_eq!(launched.code, Some(0), "{}", launched.stderr);
     let missing = launched.stderr.lines().find(|line| line.contains(" did not come: ")).expect("one is missing");
-    assert!(missing.contains("route") || missing.contains("timed out"), "{missing}");
+    // The others may be there before it is known that nobody is at its address.
+    let known = ["no route to the host", "timed out", "it runs, and has not answered yet"];
+    assert!(known.iter().any(|words| missing.contains(words)), "{missing}");
     let job = ann.run("--workers ec2:demo workers check");
     assert_eq!((job.code, job.text().lines().count()), (Some(0), 4), "{} {}", job.text(), job.stderr);
     assert_eq!(ann.run("cloud terminate --yes").code, Some(0));
