@@ -11,6 +11,7 @@ use super::blame::carry;
 use super::command::{self, Spec};
 use super::control::Control;
 use super::stderr::Log;
+use crate::clock::{self, Moment};
 use crate::facts::Cause;
 use crate::input::lines::LineReader;
 
@@ -99,7 +100,8 @@ fn drain_lines(
     control: &Control,
     drain: &mut impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut lines = LineReader::new(PatientReader { inner: stdout, control, total: 0, was_little: false });
+    let mut lines =
+        LineReader::new(PatientReader { inner: stdout, control, began: clock::now(), total: 0, was_little: false });
     while let Some(line) = lines.next_line()? {
         drain(line)?;
     }
@@ -109,11 +111,14 @@ fn drain_lines(
 /// A program that gave this much is one that goes on.
 const PATIENT_FROM: u64 = 1 << 20;
 
-/// Less than this at once is a little.
+/// Less than this at once is a little,
 const LITTLE: usize = 64 << 10;
 
-/// What a program gives meanwhile fits its pipe, even at 200 MB/s.
-const PAUSE: Duration = Duration::from_millis(5);
+/// and this is enough: a quarter of what the pipe holds, so that the program never waits for us.
+const ENOUGH: usize = 256 << 10;
+
+/// A slow program is not waited for longer: that is how late its end may be seen.
+const PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// Reads the output of a program that puts out much, and lets a little of it become more.
 ///
@@ -123,16 +128,24 @@ const PAUSE: Duration = Duration::from_millis(5);
 struct PatientReader<'a, R> {
     inner: R,
     control: &'a Control,
-    /// What was read.
+    began: Moment,
+    /// What was read since then.
     total: u64,
     /// Whether the last read gave little, and all that there was.
     was_little: bool,
 }
 
+impl<R> PatientReader<'_, R> {
+    /// How long it takes until there is enough, as fast as it came until now.
+    fn pause(&self) -> Duration {
+        clock::now().since(self.began).mul_f64(ENOUGH as f64 / self.total as f64).min(PAUSE_MAX)
+    }
+}
+
 impl<R: Read> Read for PatientReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.total >= PATIENT_FROM && self.was_little {
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(self.pause());
         }
         let count = self.inner.read(buffer)?;
         self.control.alive();
