@@ -12,7 +12,7 @@ RUNNER ?= $(BINARY)
 CLUSTER ?= runner
 OPTIONS ?=
 
-.PHONY: help demo build install test check format lint simulate bench setup clean cluster workers.txt ssh teardown
+.PHONY: help demo build install test check format lint simulate chaos bench setup clean cluster workers.txt ssh teardown
 
 help: ## these targets
 	@grep -hE '^[a-z.]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,7 +44,11 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items $(CARGO_FLAGS)
 
 simulate: ## many more simulated fleets: make simulate SEEDS=100000
-	SEEDS=$(or $(SEEDS),100000) $(CARGO) test --release --no-default-features --test simulation $(CARGO_FLAGS) -- --nocapture
+	SEEDS=$(or $(SEEDS),100000) LARGE_SEEDS=10 LARGE_TASKS=1000000 $(CARGO) test --release --no-default-features --test simulation $(CARGO_FLAGS) -- --nocapture
+
+chaos: ## real jobs on real hosts to which real things happen: make chaos SECONDS=600 SEED=7
+	CHAOS_SECONDS=$(or $(SECONDS),600) CHAOS_SEED=$(or $(SEED),1) \
+		$(CARGO) test --no-default-features --test chaos $(CARGO_FLAGS) -- --nocapture
 
 bench: ## comparisons with the usual tools, side by side: make bench ONLY=sort
 	scripts/bench $(ONLY)

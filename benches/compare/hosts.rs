@@ -54,7 +54,11 @@ impl Hosts {
         Ok(path.display().to_string())
     }
 
-    fn call(&self, words: &[&str]) -> anyhow::Result<bool> {
+    /// Lets `scripts/testbed` do something; whether it could.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn call(&self, words: &[&str]) -> anyhow::Result<bool> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/testbed");
         let mut command = Command::new(script);
         command.args(&words[..1]).arg("--dir").arg(&self.folder).args(&words[1..]);

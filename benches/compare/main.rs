@@ -18,6 +18,7 @@ mod programs;
 mod sorting;
 mod starting;
 mod tight;
+mod troubles;
 
 use std::process::ExitCode;
 
@@ -58,7 +59,7 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
 /// All contests, each made only when its turn has come.
 type Make = fn(&Data) -> anyhow::Result<Option<Contest>>;
 
-const CONTESTS: [(&str, Make); 9] = [
+const CONTESTS: [(&str, Make); 11] = [
     ("wordcount", counting::here),
     ("python", programs::python),
     ("sort", sorting::here),
@@ -67,6 +68,8 @@ const CONTESTS: [(&str, Make); 9] = [
     ("wordcount-ssh", counting::over_ssh),
     ("driver", driving::tasks),
     ("resume", dying::killed_at_half),
+    ("slow-host", troubles::slow_host),
+    ("dying-host", troubles::dying_host),
     ("scheduler", events::cost),
 ];
 

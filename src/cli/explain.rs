@@ -70,6 +70,8 @@ pub(super) fn what_helps(state: State, job: &JobId) -> Option<String> {
     match state {
         State::Done | State::Cancelled => None,
         State::Failed => Some(format!("`runner logs {job}` shows what its attempts wrote to stderr")),
-        State::Running | State::Interrupted => Some("start it again".to_owned()),
+        State::Running | State::Interrupted => {
+            Some(format!("`runner resume {job}` goes on with it, `runner clean {job}` removes what it left"))
+        }
     }
 }

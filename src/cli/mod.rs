@@ -7,6 +7,7 @@
 mod agree;
 mod build;
 mod cancel;
+mod clean;
 mod cloud;
 mod context;
 mod explain;
@@ -97,6 +98,10 @@ enum Command {
     Explain(explain::Args),
     /// End a running job for good: nothing of it is left, and it cannot be resumed
     Cancel(cancel::Args),
+    /// Remove all that jobs without a driver have left, here and on their hosts
+    ///
+    /// A job that was interrupted cannot be resumed after that.
+    Clean(clean::Args),
     /// List the machines to work on and all that were: state, load, what they did, what is held against them
     Workers {
         #[command(subcommand)]
@@ -149,6 +154,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Resume(args) => resume::run(&args, &Context::resolve(&cli.shared)?),
         Command::Logs(args) => logs::run(&args, &Context::resolve(&cli.shared)?),
         Command::Explain(args) => explain::run(&args, &Context::resolve(&cli.shared)?),
+        Command::Clean(args) => clean::run(&args, &Context::resolve(&cli.shared)?),
         Command::Cancel(args) => cancel::run(&args, &Context::resolve(&cli.shared)?),
         Command::Workers { command } => run_workers(command.as_ref(), &Context::resolve(&cli.shared)?),
         Command::Cloud(command) => cloud::run(&command, &Context::resolve_with(&cli.shared, command.flags())?),

@@ -33,10 +33,8 @@ pub struct Args {
 /// # Errors
 /// As [`driver::resume`].
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let fleet = match &context.workers {
-        Some(_) => Some(hosts::fleet(context)?),
-        None => None,
-    };
+    let source = context.workers.as_ref().map(|_| hosts::source(context)).transpose()?;
+    let fleet = source.as_ref().map(|source| hosts::resolve(context, source)).transpose()?;
     let state = StateFolder::new(&context.state_folder()?);
     let places = match (state.find(&args.job), &fleet) {
         (Err(_), Some(fleet)) => {
@@ -58,7 +56,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let output = output.map(|output| output.folder);
     let force = if args.force { Force::Yes } else { Force::No };
     let means = means(context, ssh_config.as_deref())?;
-    wait_for(driver::resume(Resumption { id: args.job.clone(), fleet, places, output, force, means }))?
+    wait_for(driver::resume(Resumption { id: args.job.clone(), fleet, source, places, output, force, means }))?
 }
 
 /// Becomes the build that began the job: workers talk to no other. Gives why that did not happen.

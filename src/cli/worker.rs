@@ -14,7 +14,7 @@ use crate::protocol::control::Stay;
 use crate::settings::Environment;
 use crate::units::Span;
 use crate::worker::owner::Owner;
-use crate::worker::peers::entrance;
+use crate::worker::peers::{self, entrance};
 use crate::worker::{attach, kept, serve, supervise};
 
 /// What a driver asks of our binary on a worker.
@@ -54,6 +54,8 @@ pub enum Command {
         /// The job
         job: JobId,
     },
+    /// Take out the lines in authorized_keys whose workers are gone
+    Sweep,
     /// Run a command so that nothing of it survives
     Supervise {
         /// The niceness at which it runs at least
@@ -82,6 +84,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             attach::run(&folder, attach::Start::IfNone(Span::seconds(grace)))
         }
         Command::Attach { start: None, folder } => attach::run(&folder, attach::Start::No),
+        Command::Sweep => Ok(peers::sweep(&std::env::home_dir().context("this user has no home")?)?),
         Command::Kept { of, scratch, job } => Ok(kept::print(&scratch, &job, of.map(WorkerId))?),
         Command::Peer { job } => entrance::run(&job, build::ID),
         Command::Supervise { nice, command } => {

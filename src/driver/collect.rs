@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::feed::Feed;
 use super::output::OutputFolder;
 use crate::facts::Work;
+use crate::fleet::{HostSpec, Place};
 use crate::ids::{AttemptId, WorkerId};
 use crate::protocol::bulk::Request;
 
@@ -32,6 +33,16 @@ pub enum PartPlace {
     Here,
     /// On the worker.
     Worker(WorkerId),
+}
+
+impl PartPlace {
+    /// That of a worker on a host.
+    pub fn of(host: &HostSpec, worker: WorkerId) -> Self {
+        match host.place {
+            Place::ThisMachine => PartPlace::Here,
+            Place::Ssh => PartPlace::Worker(worker),
+        }
+    }
 }
 
 impl Collector {

@@ -4,6 +4,7 @@
 //! sync serves all facts in between. What workers tell over new connections is taken in by [`holdings`].
 
 mod answer;
+mod commits;
 mod holdings;
 
 use std::collections::{HashMap, HashSet};
@@ -14,14 +15,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use commits::fetch_log;
+
 use super::ask::Asked;
-use super::collect::{Collector, PartPlace, Trouble};
+use super::collect::Collector;
 use super::copies::{COPIES, Copies};
+use super::crew::Crew;
 use super::host::Note;
+use super::listing::Listed;
 use super::opening::Opening;
 use super::output::OutputFolder;
 use super::peers::Introductions;
-use super::state::JobFolder;
+use super::starter::{Host, Reads, Starter};
+use super::state::{JobFolder, Remains};
 use crate::clock::{self, Moment};
 use crate::error::{Fault, Kind};
 use crate::facts::{End, Fact, Stamped, Work};
@@ -53,6 +59,10 @@ pub struct Engine {
     pub progress: Progress,
     /// By worker.
     pub hosts: Vec<Host>,
+    /// Which of them are on the list.
+    pub crew: Crew,
+    /// Lets hosts join.
+    pub starter: Starter,
     /// The stage whose attempts write output parts.
     pub last_stage: Stage,
     /// The input of each map.
@@ -75,50 +85,10 @@ pub struct Engine {
     pub copies: Copies,
     /// What this run says about its hosts.
     pub hosts_seen: Fold,
+    /// Where another list of hosts comes in.
+    pub lists: mpsc::Receiver<Listed>,
     /// Facts, segments and results of the moment.
     pub desk: Desk,
-}
-
-/// A host as the engine needs it.
-pub struct Host {
-    /// Its name for people.
-    pub name: String,
-    /// Where its orders go.
-    pub orders: mpsc::UnboundedSender<ToWorker>,
-    /// Where the parts of its attempts are.
-    pub parts: PartPlace,
-    /// Whether it waits for news of segments.
-    reads: Reads,
-    /// How many of the published segments it was told of,
-    told: usize,
-    /// and of how many of the other workers.
-    acquainted: usize,
-    /// Whether it may still join.
-    pending: bool,
-    /// Whether it has joined and was not given up.
-    present: bool,
-}
-
-/// What the attempts on a host read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reads {
-    /// Splits only, so far.
-    Splits,
-    /// Segments too.
-    Segments,
-}
-
-impl Host {
-    /// A host that was not heard of yet.
-    pub fn new(name: String, orders: mpsc::UnboundedSender<ToWorker>, parts: PartPlace) -> Self {
-        Host { name, orders, parts, reads: Reads::Splits, told: 0, acquainted: 0, pending: true, present: false }
-    }
-
-    /// A host that was given up under an earlier driver: nobody takes its orders.
-    pub fn gone(name: String) -> Self {
-        let orders = mpsc::unbounded_channel().0;
-        Host { pending: false, ..Host::new(name, orders, PartPlace::Here) }
-    }
 }
 
 /// Ends at a moment, if there is one.
@@ -170,7 +140,7 @@ impl Engine {
     pub async fn run(&mut self, beginning: Vec<Fact>) -> anyhow::Result<End> {
         beginning.into_iter().try_for_each(|fact| self.record(fact))?;
         self.journal.sync()?;
-        if self.hosts.iter().all(|host| !host.pending) {
+        if self.is_settled() {
             self.step(vec![Event::FleetComplete])?;
         }
         let mut draw = tokio::time::interval(DRAW_EVERY);
@@ -190,6 +160,7 @@ impl Engine {
                     events.push(Event::Interrupted);
                 }
                 Some(asked) = self.asks.recv() => self.answer(asked, &mut events),
+                Some(listed) = self.lists.recv() => self.take_list(listed, &mut events),
                 () = wait_until(deadline), if deadline.is_some() => {}
                 _ = draw.tick() => self.progress.tick(clock::now()),
                 _ = copy.tick() => self.send_copies()?,
@@ -211,7 +182,7 @@ impl Engine {
         self.desk.unpublished
     }
 
-    /// Waits for the logs that are under way, then leaves every host, or tells it to end.
+    /// Waits for the logs that are under way, then leaves every host, or tells it to end; what one may have left is noted.
     pub async fn wind_down(&mut self, parting: Parting) {
         self.desk.commits.shutdown().await;
         let logs = async { while self.desk.logs.join_next().await.is_some() {} };
@@ -223,6 +194,12 @@ impl Engine {
             }
         }
         self.hosts.clear();
+        let remains = self.starter.wait().await;
+        if (remains, parting) == (Remains::Something, Parting::End) {
+            // Without the note the job is cleaned up after only when that is asked for by its name.
+            let _full = self.folder.note(Remains::Something);
+            self.progress.say("a host was out of reach at the end: `runner clean` removes what is left there");
+        }
     }
 
     fn take_waiting_notes(&mut self, events: &mut Vec<Event>) {
@@ -235,6 +212,9 @@ impl Engine {
 
     fn take_note(&mut self, worker: WorkerId, note: Note, events: &mut Vec<Event>) {
         let host = &mut self.hosts[worker.index()];
+        if host.dismissed {
+            return;
+        }
         let settles = match note {
             Note::Joined { .. } | Note::Refused(_) | Note::Back | Note::Lost(_) | Note::Fenced(_) => true,
             Note::Said(_) | Note::Holds(_) | Note::Suspect | Note::Advice(_) => false,
@@ -245,21 +225,30 @@ impl Engine {
         }
         match note {
             Note::Joined { slots } => events.push(Event::WorkerJoined { worker, host: host.name.clone(), slots }),
-            Note::Refused(reason) => events.push(Event::WorkerRefused { host: host.name.clone(), reason }),
+            Note::Refused(reason) => {
+                events.push(Event::WorkerRefused { host: host.name.clone(), reason });
+                self.crew.set_gone(worker);
+            }
             Note::Advice(text) => self.progress.say(&text),
             Note::Suspect => events.push(Event::WorkerSuspect(worker)),
             Note::Back => events.push(Event::WorkerBack(worker)),
             Note::Lost(reason) => {
                 self.tell_of_loss(worker);
                 events.push(Event::WorkerLost { worker, reason });
+                self.crew.set_gone(worker);
             }
             Note::Said(message) => self.take_message(worker, message, events),
             Note::Holds(attempts) => self.take_holdings(worker, attempts, events),
             Note::Fenced(reign) => events.push(self.yield_to(worker, &reign)),
         }
-        if settled && self.hosts.iter().all(|host| !host.pending) {
+        if settled && self.is_settled() {
             events.push(Event::FleetComplete);
         }
+    }
+
+    /// Whether every host has answered in some way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.hosts.iter().all(|host| !host.pending)
     }
 
     fn take_message(&mut self, worker: WorkerId, message: ToDriver, events: &mut Vec<Event>) {
@@ -340,7 +329,7 @@ impl Engine {
     /// Lets the scheduler react and decide, and does what it says.
     fn step(&mut self, events: Vec<Event>) -> anyhow::Result<()> {
         let now = clock::now();
-        let settled = self.hosts.iter().all(|host| !host.pending);
+        let settled = self.is_settled();
         for event in self.desk.opening.pass(now, settled, events) {
             self.scheduler.handle(now, event);
         }
@@ -404,6 +393,10 @@ impl Engine {
             // Whoever fetches from there fails, and waits for the next one when it starts again.
             Action::Withdraw { task } => self.desk.published.push(SegmentNews::Gone(task)),
             Action::Commit { attempt, worker } => self.commit(attempt, worker),
+            Action::Release { worker } => {
+                self.hosts[worker.index()].dismiss();
+                self.crew.set_gone(worker);
+            }
         }
     }
 
@@ -450,31 +443,8 @@ impl Engine {
         }
     }
 
-    fn commit(&mut self, attempt: AttemptId, worker: WorkerId) {
-        let (work, log) = self.desk.finished.remove(&attempt).unwrap_or_default();
-        let host = &self.hosts[worker.index()];
-        let (collector, orders, parts) = (self.collector.clone(), host.orders.clone(), host.parts);
-        self.desk.commits.spawn(async move {
-            let committed = collector.commit(attempt, parts, &work).await;
-            if let Some(log) = log {
-                fetch_log(collector, attempt, worker, log).await;
-            }
-            let _gone = orders.send(ToWorker::Forget(attempt));
-            match committed {
-                Ok(()) => Event::Committed { attempt, bytes: work.bytes_out },
-                Err(Trouble::There(text)) => Event::CommitFailed { attempt, text },
-                Err(Trouble::Here(text)) => Event::Broken(End::Failed { kind: Kind::Data, text }),
-            }
-        });
-    }
-
     fn order(&self, worker: WorkerId, order: ToWorker) {
         // A host that is gone has told so, or is about to.
         let _gone = self.hosts[worker.index()].orders.send(order);
     }
-}
-
-/// Saves an attempt's stderr. One that is lost with its worker is no reason to stop; its end was in the failure.
-async fn fetch_log(collector: Collector, attempt: AttemptId, worker: WorkerId, path: PathBuf) {
-    let _lost = collector.save_stderr(attempt, worker, path).await;
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -17,7 +16,8 @@ use tokio_util::task::TaskTracker;
 use super::feed::Feed;
 use super::line::{self, Broken, Line};
 use super::peers::Introductions;
-use super::prepare::{GOODBYE_MAX, prepare, say_goodbye};
+use super::prepare::{GOODBYE_MAX, Timing, prepare, say_goodbye};
+use super::state::Remains;
 use crate::clock::{self, Moment};
 use crate::fleet::HostSpec;
 use crate::ids::{AttemptId, JobId, WorkerId};
@@ -55,17 +55,6 @@ pub enum Note {
     Lost(String),
     /// It obeys another driver.
     Fenced(Reign),
-}
-
-/// When silence counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timing {
-    /// A worker that is silent for so long gets nothing new.
-    pub suspect_after: Duration,
-    /// And is given up after so long.
-    pub lost_after: Duration,
-    /// How long a worker stays without a driver.
-    pub orphan_grace: Duration,
 }
 
 /// What all hosts of a job share.
@@ -108,7 +97,7 @@ pub async fn run(
     host: HostSpec,
     entrance: Entrance,
     orders: mpsc::UnboundedReceiver<ToWorker>,
-) {
+) -> Remains {
     let feed = Arc::clone(&shared.feed);
     let mut keeper = Keeper {
         shared,
@@ -119,6 +108,7 @@ pub async fn run(
         suspect: false,
         lost: false,
         farewell: Farewell::Leave,
+        remains: if matches!(entrance, Entrance::New) { Remains::Nothing } else { Remains::Something },
     };
     let line = match entrance {
         Entrance::New => keeper.enter().await,
@@ -135,6 +125,7 @@ pub async fn run(
     if keeper.lost {
         keeper.bury().await;
     }
+    keeper.remains
 }
 
 /// See the module.
@@ -149,6 +140,8 @@ struct Keeper {
     /// Whether it was given up.
     lost: bool,
     farewell: Farewell,
+    /// What is left of it, as things are.
+    remains: Remains,
 }
 
 /// How the worker is left when orders have ended.
@@ -191,12 +184,13 @@ impl Keeper {
                 Err(Broken::Gone(text) | Broken::Away(text)) => return self.end(Note::Refused(text)),
             },
         };
+        self.remains = Remains::Something;
         let meeting = line::meet(&shared, self.worker, link, start);
         tokio::pin!(meeting);
         let met = tokio::select! {
             _ = self.orders.recv() => {
                 if let Ok(Ok((line, _))) = timeout(FAREWELL_MAX, meeting).await {
-                    say_goodbye(line).await;
+                    self.remains = say_goodbye(line).await;
                 }
                 return None;
             }
@@ -208,7 +202,7 @@ impl Keeper {
             Err(Broken::Gone(text) | Broken::Away(text)) => return self.end(Note::Refused(text)),
         };
         let ready = tokio::select! {
-            _ = self.orders.recv() => Err(anyhow!("the job ended")),
+            _ = self.orders.recv() => Err(anyhow!("the job ended, or does without it")),
             ready = prepare(&self.shared, self.worker, &self.host, &mut line, holdings.setup) => ready,
         };
         match ready {
@@ -218,7 +212,7 @@ impl Keeper {
             }
             Err(error) => {
                 self.note(Note::Refused(format!("{error:#}")));
-                say_goodbye(line).await;
+                self.remains = say_goodbye(line).await;
                 return None;
             }
         }
@@ -248,7 +242,7 @@ impl Keeper {
         tokio::select! {
             () = until_over(&mut self.orders) => {}
             met = line::connect_again(&shared, worker, &host) => if let Ok((line, _)) = met {
-                say_goodbye(line).await;
+                self.remains = say_goodbye(line).await;
             },
         }
     }
@@ -287,6 +281,9 @@ impl Keeper {
                 said = line.next() => match said {
                     Ok(ToDriver::Fenced(reign)) => return Left::Fenced(reign),
                     Ok(message) => {
+                        if message == ToDriver::Bye {
+                            self.remains = Remains::Nothing;
+                        }
                         self.note(Note::Said(message));
                         Ok(())
                     }
@@ -420,7 +417,9 @@ impl Keeper {
             line.until_bye().await
         };
         // One that does not answer sees the end of the connection, and cleans up by itself when its grace is over.
-        let _late = timeout(time_max, parting).await;
+        if let (Ok(Ok(())), Farewell::Shutdown) = (timeout(time_max, parting).await, self.farewell) {
+            self.remains = Remains::Nothing;
+        }
         line.close().await;
     }
 }

@@ -16,6 +16,9 @@ use crate::ids::{AttemptId, JobId, TaskId};
 use crate::job::Output;
 use crate::worker::{part_in, part_name};
 
+/// Says that all parts are there.
+const SUCCESS: &str = "_SUCCESS";
+
 /// The output of a running job.
 #[derive(Clone, Debug)]
 pub struct OutputFolder {
@@ -62,6 +65,11 @@ impl OutputFolder {
         let output = OutputFolder::of(output, job)?;
         fs_err::create_dir_all(&output.temporary)?;
         Ok(output)
+    }
+
+    /// Whether all of it is there, still under its temporary name.
+    pub fn is_complete(&self) -> bool {
+        self.temporary.join(SUCCESS).exists()
     }
 
     /// The folder in which parts are made.
@@ -114,7 +122,7 @@ impl OutputFolder {
                 fs_err::remove_file(entry.path())?;
             }
         }
-        File::create(self.temporary.join("_SUCCESS"))?.sync_all()?;
+        File::create(self.temporary.join(SUCCESS))?.sync_all()?;
         File::open(&self.temporary)?.sync_all()?;
         self.put_in_place()?;
         let parent = self.output.folder.parent().unwrap_or(Path::new("/"));
@@ -165,7 +173,7 @@ impl OutputFolder {
 fn is_output(path: &Path) -> bool {
     let Ok(entries) = fs_err::read_dir(path) else { return true };
     let names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
-    let is_ours = |name: &OsString| name == "_SUCCESS" || name.as_encoded_bytes().starts_with(b"part-");
+    let is_ours = |name: &OsString| name == SUCCESS || name.as_encoded_bytes().starts_with(b"part-");
     names.iter().all(is_ours)
 }
 

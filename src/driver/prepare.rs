@@ -3,14 +3,27 @@
 use std::time::Duration;
 
 use anyhow::bail;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::host::Shared;
 use super::line::Line;
+use super::state::Remains;
 use crate::facts::{Failure, HostLoad};
 use crate::fleet::{HostSpec, Place};
 use crate::ids::WorkerId;
 use crate::protocol::control::{Assignment, Setup, ToDriver, ToWorker};
+
+/// When silence counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// A worker that is silent for so long gets nothing new.
+    pub suspect_after: Duration,
+    /// And is given up after so long.
+    pub lost_after: Duration,
+    /// How long a worker stays without a driver.
+    pub orphan_grace: Duration,
+}
 
 /// How long a worker may take to remove its files.
 pub const GOODBYE_MAX: Duration = Duration::from_secs(20);
@@ -62,14 +75,18 @@ fn slots_of(host: &HostSpec, shared: &Shared, line: &Line) -> u32 {
 }
 
 /// Ends the worker, and waits until it has cleaned up.
-pub async fn say_goodbye(mut line: Line) {
+pub async fn say_goodbye(mut line: Line) -> Remains {
     let goodbye = async {
         line.send(&ToWorker::Shutdown).await?;
         line.until_bye().await
     };
-    // A host that does not answer cleans up by itself, when its grace is over.
-    let _late = timeout(GOODBYE_MAX, goodbye).await;
+    // A host that does not answer cleans up by itself, when its grace is over, if it still has power.
+    let remains = match timeout(GOODBYE_MAX, goodbye).await {
+        Ok(Ok(())) => Remains::Nothing,
+        Ok(Err(_)) | Err(_) => Remains::Something,
+    };
     line.close().await;
+    remains
 }
 
 /// A failed setup with what the command said.

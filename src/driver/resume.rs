@@ -22,7 +22,7 @@ use super::stored::StoredJob;
 use crate::clock;
 use crate::error::{Fault, Kind};
 use crate::facts::{End, Fact, Stamped};
-use crate::fleet::{Fleet, HostSpec};
+use crate::fleet::{Fleet, HostSpec, Source};
 use crate::ids::{Epoch, JobId, Stage, TaskId, WorkerId};
 use crate::journal::Journal;
 use crate::protocol::control::{Holdings, SegmentNews};
@@ -40,8 +40,10 @@ const ANSWERS_MAX: Duration = Duration::from_secs(30);
 pub struct Resumption {
     /// Which.
     pub id: JobId,
-    /// Hosts to work on, where they are others than before.
+    /// Hosts to work on, where they are others than before,
     pub fleet: Option<Fleet>,
+    /// and where those were found.
+    pub source: Option<Source>,
     /// Where workers were found, if they were looked for.
     pub places: BTreeMap<WorkerId, HostSpec>,
     /// Where the result goes, if elsewhere than before.
@@ -67,7 +69,7 @@ pub enum Force {
 /// A [`Fault`]: there is no such job, it has ended, a driver holds it, or too few of its workers can be asked. Then as
 /// [`super::run()`].
 pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
-    let Resumption { id, fleet, places, output, force, mut means } = resumption;
+    let Resumption { id, fleet, source, places, output, force, mut means } = resumption;
     let folder = StateFolder::new(&means.state).open(&id)?;
     let mut job = folder.stored()?;
     let splits = Arc::new(folder.splits()?);
@@ -75,6 +77,7 @@ pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
     let mut known = Known::fold(contents.facts.iter().map(|stamped| &stamped.fact));
     refuse_ended(&known, &id, &job.output.folder)?;
     job.fleet = fleet.unwrap_or(job.fleet);
+    job.source = source.unwrap_or(job.source);
     job.output.folder = output.unwrap_or(job.output.folder);
     job.places.extend(places);
     OutputFolder::check(&job.output)?;

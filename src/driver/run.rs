@@ -7,24 +7,26 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use super::ask::AskSocket;
-use super::collect::{Collector, PartPlace};
+use super::collect::Collector;
 use super::copies::Copies;
-use super::engine::{Desk, Engine, Host, Parting};
+use super::crew::Crew;
+use super::engine::{Desk, Engine, Parting};
 use super::feed::Feed;
 use super::host::{self, Entrance, Shared};
+use super::listing;
 use super::output::OutputFolder;
 use super::peers::{Introductions, Shuffle};
 use super::remember;
+use super::starter::{Host, Starter};
 use super::state::{JobFolder, StateFolder};
 use super::stored::StoredJob;
 use crate::clock;
 use crate::error::{Fault, Kind};
 use crate::facts::{End, Fact, Plan};
-use crate::fleet::{Fleet, HostSpec, Place};
+use crate::fleet::{Fleet, HostSpec};
 use crate::ids::{Epoch, JobId, Stage, WorkerId};
 use crate::input::Split;
 use crate::journal::Journal;
@@ -179,13 +181,25 @@ impl Start {
         let interrupts = listen_for_interrupts()?;
         let (socket, asks) = AskSocket::bind(self.folder.path())?;
         make_key_ahead(&shared);
-        let (hosts, tasks) = start_hosts(self.hosts, &shared);
+        let (mut starter, mut crew, mut hosts) = (Starter::new(Arc::clone(&shared)), Crew::default(), Vec::new());
+        for (worker, Seat { name, host }) in (0..).map(WorkerId).zip(self.hosts) {
+            crew.seat(name.clone(), host.as_ref().map(|(host, _)| host.clone()));
+            hosts.push(match host {
+                Some((host, entrance)) => starter.start(worker, name, host, entrance),
+                None => Host::gone(name),
+            });
+        }
+        let (changes, lists) = mpsc::channel(1);
+        let (source, fleet) = (self.job.source.clone(), self.job.fleet.clone());
+        tokio::spawn(listing::watch(source, fleet, self.job.list_every, changes));
         let reduces = self.job.job.reduces();
         let mut engine = Engine {
             scheduler: self.scheduler,
             journal: self.journal,
             progress,
             hosts,
+            crew,
+            starter,
             last_stage: if reduces == 0 { Stage::Map } else { Stage::Reduce },
             splits: self.splits,
             collector: Collector::new(Arc::clone(&shared.feed), self.output.clone()),
@@ -197,12 +211,13 @@ impl Start {
             interrupts,
             asks,
             hosts_seen: self.hosts_seen,
+            lists,
             desk: self.desk,
         };
         let end = engine.run(self.beginning).await;
         let ended = Ended { end, interrupted_by: engine.interrupted_by(), keeps_result: engine.keeps_result() };
         remember::keep(&self.state, &engine.hosts_seen, &mut engine.progress);
-        take_down(engine, tasks, &shared, ended.parting()).await;
+        take_down(engine, &shared, ended.parting()).await;
         if ended.parting() == Parting::End && !ended.keeps_result {
             self.output.abandon();
         }
@@ -286,32 +301,9 @@ fn make_key_ahead(shared: &Arc<Shared>) {
     tokio::spawn(async move { shared.introductions.key(&shared.transport).await });
 }
 
-/// Starts a task a host; connects go out at once, as far as the transport lets them.
-fn start_hosts(seats: Vec<Seat>, shared: &Arc<Shared>) -> (Vec<Host>, JoinSet<()>) {
-    let mut tasks = JoinSet::new();
-    let mut hosts = Vec::new();
-    for (worker, Seat { name, host }) in (0..).map(WorkerId).zip(seats) {
-        let Some((host, entrance)) = host else {
-            hosts.push(Host::gone(name));
-            continue;
-        };
-        let (orders, orders_in) = mpsc::unbounded_channel();
-        let parts = match host.place {
-            Place::ThisMachine => PartPlace::Here,
-            Place::Ssh => PartPlace::Worker(worker),
-        };
-        hosts.push(Host::new(name, orders, parts));
-        // Whoever wants something from it waits.
-        shared.feed.suspend(worker);
-        tasks.spawn(host::run(Arc::clone(shared), worker, host, entrance, orders_in));
-    }
-    (hosts, tasks)
-}
-
 /// Ends all connections, and workers as `parting` says; then the display.
-async fn take_down(mut engine: Engine, mut tasks: JoinSet<()>, shared: &Shared, parting: Parting) {
+async fn take_down(mut engine: Engine, shared: &Shared, parting: Parting) {
     engine.wind_down(parting).await;
-    while tasks.join_next().await.is_some() {}
     // Each gives its ssh a few seconds.
     shared.closing.close();
     shared.closing.wait().await;

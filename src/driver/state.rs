@@ -3,6 +3,8 @@
 //!
 //! While a driver runs a job it holds a lock on the folder; the lock goes with the process, however that ends.
 
+use std::collections::BTreeMap;
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -12,13 +14,19 @@ use super::output::OutputFolder;
 use super::stored::{Files, StoredJob, forget_builds, keep_binary, splits_from_lines, splits_to_lines};
 use crate::clock;
 use crate::error::{Fault, Kind};
-use crate::facts::Stamped;
+use crate::facts::{End, Fact, Stamped};
+use crate::fleet::{Fleet, HostSpec};
 use crate::folders::private_folder;
-use crate::ids::{AttemptId, JobId};
+use crate::ids::{AttemptId, JobId, WorkerId};
 use crate::input::Split;
 use crate::journal::Journal;
 use crate::protocol::copy::JobCopy;
-use crate::report::{Driver, JobLine, Report};
+use crate::report::{Driver, JobLine, Report, State, Tally};
+
+/// In a job's folder when it was found out that nothing else is left of it,
+const CLEAN: &str = "clean";
+/// or when something is, on a host that could not be reached.
+const UNCLEAN: &str = "unclean";
 
 /// The folder of all jobs.
 #[derive(Clone, Debug)]
@@ -34,6 +42,15 @@ pub struct JobFolder {
     root: PathBuf,
     /// Held by the driver that runs the job.
     _lock: Option<File>,
+}
+
+/// What a job, or a worker of it, has left on hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    /// Nothing.
+    Nothing,
+    /// Something, as far as is known.
+    Something,
 }
 
 impl StateFolder {
@@ -85,12 +102,10 @@ impl StateFolder {
         let lock = File::create(folder.root.join("lock"))?;
         match lock.file().try_lock() {
             Ok(()) => Ok(JobFolder { _lock: Some(lock), ..folder }),
-            Err(std::fs::TryLockError::WouldBlock) => {
+            Err(TryLockError::WouldBlock) => {
                 Err(Fault::new(Kind::Fenced, format!("job {id} is held by a driver that runs on this machine")).into())
             }
-            Err(std::fs::TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("locking {}", folder.root.display()))
-            }
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", folder.root.display())),
         }
     }
 
@@ -116,8 +131,15 @@ impl StateFolder {
         forget_builds(&self.builds)
     }
 
-    fn ids(&self) -> anyhow::Result<Vec<JobId>> {
+    /// The jobs that were run here, in no order.
+    ///
+    /// # Errors
+    /// When the folder is there but cannot be listed.
+    pub fn ids(&self) -> anyhow::Result<Vec<JobId>> {
         let mut ids = Vec::new();
+        if !self.jobs.exists() {
+            return Ok(ids);
+        }
         for entry in fs_err::read_dir(&self.jobs)? {
             ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<JobId>().ok()));
         }
@@ -178,6 +200,91 @@ impl JobFolder {
         let fresh = path.with_extension("fresh");
         fs_err::write(&fresh, job.to_json()?)?;
         Ok(fs_err::rename(fresh, path)?)
+    }
+
+    /// Holds the job, as a driver does; none if a driver does so already.
+    ///
+    /// # Errors
+    /// When its lock cannot be opened.
+    pub fn hold(self) -> anyhow::Result<Option<JobFolder>> {
+        let lock = File::create(self.root.join("lock"))?;
+        match lock.file().try_lock() {
+            Ok(()) => Ok(Some(JobFolder { _lock: Some(lock), ..self })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", self.root.display())),
+        }
+    }
+
+    /// Whether another driver has taken the job over: what it has on hosts is that one's.
+    pub fn is_taken_over(&self) -> bool {
+        let fenced =
+            |fact: &Stamped| matches!(fact.fact, Fact::JobFinished { end: End::Failed { kind: Kind::Fenced, .. } });
+        self.facts().is_ok_and(|facts| facts.last().is_some_and(fenced))
+    }
+
+    /// Whether the job, which has no driver, may have left something on a host: it was not ended in order, or a host was
+    /// out of reach then.
+    pub fn may_have_left_something(&self) -> bool {
+        let Ok(facts) = self.facts() else { return true };
+        let mut tally = Tally::default();
+        facts.iter().for_each(|fact| tally.observe(fact));
+        let ended = match tally.state() {
+            State::Done | State::Failed | State::Cancelled => true,
+            State::Running | State::Interrupted => false,
+        };
+        let lost = tally.workers().any(|worker| worker.lost);
+        let is_there = |name: &str| self.root.join(name).exists();
+        is_there(UNCLEAN) || !is_there(CLEAN) && (lost || !ended)
+    }
+
+    /// Notes that nothing is left of the job but this folder; or that something is, on a host out of reach.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn note(&self, remains: Remains) -> anyhow::Result<()> {
+        let (is, is_not) = match remains {
+            Remains::Nothing => (CLEAN, UNCLEAN),
+            Remains::Something => (UNCLEAN, CLEAN),
+        };
+        fs_err::write(self.root.join(is), "")?;
+        match fs_err::remove_file(self.root.join(is_not)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Records that a job which was interrupted is ended for good; whether it was one. The job must be held.
+    ///
+    /// # Errors
+    /// When its journal cannot be read or written.
+    pub fn cancel(&self) -> anyhow::Result<bool> {
+        if !self.journal().exists() {
+            return Ok(false);
+        }
+        let (mut journal, contents) = Journal::open(&self.journal())?;
+        let mut tally = Tally::default();
+        contents.facts.iter().for_each(|fact| tally.observe(fact));
+        match tally.state() {
+            State::Running | State::Interrupted => {
+                journal.append(&Stamped { at: clock::now(), fact: Fact::JobFinished { end: End::Cancelled } })?;
+                journal.sync()?;
+                Ok(true)
+            }
+            State::Done | State::Failed | State::Cancelled => Ok(false),
+        }
+    }
+
+    /// Stores the hosts that it has by now: those that are on the list, and where each worker is.
+    ///
+    /// # Errors
+    /// When what is stored cannot be read or replaced.
+    pub fn store_hosts(&self, fleet: &Fleet, places: BTreeMap<WorkerId, HostSpec>) -> anyhow::Result<()> {
+        let mut job = self.stored()?;
+        let gone = job.fleet.hosts.iter().filter(|host| !fleet.hosts.contains(host) && !job.former.contains(host));
+        let gone: Vec<HostSpec> = gone.cloned().collect();
+        job.former.extend(gone);
+        (job.fleet, job.places) = (fleet.clone(), places);
+        self.store(&job)
     }
 
     /// The job as it was stored.
@@ -251,7 +358,7 @@ impl JobFolder {
     pub fn driver(&self) -> Driver {
         let lock = File::open(self.root.join("lock"));
         match lock.map(|lock| lock.file().try_lock_shared()) {
-            Ok(Err(std::fs::TryLockError::WouldBlock)) => Driver::Alive { now_ms: clock::wall_ms() },
+            Ok(Err(TryLockError::WouldBlock)) => Driver::Alive { now_ms: clock::wall_ms() },
             Ok(_) | Err(_) => Driver::Gone,
         }
     }
@@ -260,7 +367,7 @@ impl JobFolder {
 /// Holds the lock meanwhile, so that no driver takes the job up.
 fn remove_unless_held(root: &Path) -> anyhow::Result<()> {
     let lock = File::open(root.join("lock"));
-    if let Ok(Err(std::fs::TryLockError::WouldBlock)) = lock.as_ref().map(|lock| lock.file().try_lock()) {
+    if let Ok(Err(TryLockError::WouldBlock)) = lock.as_ref().map(|lock| lock.file().try_lock()) {
         return Ok(());
     }
     abandon_output(root);

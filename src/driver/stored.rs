@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rustix::fs::{AtFlags, CWD, linkat};
 use serde::{Deserialize, Serialize};
 
-use super::host::Timing;
+use super::prepare::Timing;
 use super::peers::Shuffle;
 use crate::fleet::{Fleet, HostSpec, Source};
 use crate::ids::WorkerId;
@@ -41,6 +42,9 @@ pub struct StoredJob {
     /// Workers that were found elsewhere than their name says, by a driver on another machine.
     #[serde(default)]
     pub places: BTreeMap<WorkerId, HostSpec>,
+    /// Hosts that were on the list before; something may be left there.
+    #[serde(default)]
+    pub former: Vec<HostSpec>,
     /// Slots of a host that does not say; 0 for its cores.
     pub slots: u32,
     /// Whether workers fetch from each other.
@@ -49,6 +53,8 @@ pub struct StoredJob {
     pub rules: Rules,
     /// When silence counts.
     pub timing: Timing,
+    /// How often the list of hosts is looked at again.
+    pub list_every: Duration,
     /// The configuration for ssh that goes before the user's, absolute.
     pub ssh_config: Option<PathBuf>,
 }
@@ -184,7 +190,6 @@ mod tests {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
     use std::os::unix::fs::MetadataExt;
-    use std::time::Duration;
 
     /// A job on this machine.
     fn stored() -> StoredJob {
@@ -210,8 +215,10 @@ mod tests {
             source: Source::ThisMachine,
             fleet,
             places: BTreeMap::new(),
+            former: Vec::new(),
             slots: 2,
             rules: Rules::default(),
+            list_every: second,
             timing: Timing { suspect_after: second, lost_after: 6 * second, orphan_grace: 60 * second },
             shuffle: Shuffle::Direct,
             ssh_config: None,

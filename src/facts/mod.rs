@@ -79,6 +79,21 @@ pub enum Fact {
         /// Why.
         reason: String,
     },
+    /// Its host was taken off the list: it gets nothing new, what runs there may end, and what it holds is served.
+    WorkerDraining {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// Its host was put on the list again before it was let go: it gets tasks again.
+    WorkerKept {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A worker that was to go is let go: nothing that it holds is needed.
+    WorkerReleased {
+        /// Which.
+        worker: WorkerId,
+    },
     /// The worker gets no more tasks for a long while, since too many failed there.
     WorkerBarred {
         /// Which.

@@ -29,7 +29,7 @@ use crate::units::Bytes;
 pub use source::{LocalChoice, Source, choose};
 
 /// One worker as it was asked for. What is none is found out or defaulted when the host is reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostSpec {
     /// Whether it takes ssh to get there.
     pub place: Place,
@@ -52,7 +52,7 @@ pub struct HostSpec {
 }
 
 /// How a host is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Place {
     /// Over ssh.
     Ssh,

@@ -109,6 +109,9 @@ impl Board {
             | Fact::WorkerCleared { .. }
             | Fact::WorkerHeld { .. }
             | Fact::WorkerEased { .. }
+            | Fact::WorkerDraining { .. }
+            | Fact::WorkerKept { .. }
+            | Fact::WorkerReleased { .. }
             | Fact::StageStarted { .. }
             | Fact::StageFinished { .. }
             | Fact::AttemptCopied { .. }

@@ -102,6 +102,9 @@ fn fields(fact: &Fact, board: &Board) -> (&'static str, Value) {
             ("worker_held", joined([on(worker), json!({"text": shortage.to_string()}), shortage_fields(*shortage)]))
         }
         Fact::WorkerEased { worker } => ("worker_eased", on(worker)),
+        Fact::WorkerDraining { worker } => ("worker_draining", on(worker)),
+        Fact::WorkerKept { worker } => ("worker_kept", on(worker)),
+        Fact::WorkerReleased { worker } => ("worker_released", on(worker)),
         Fact::StageStarted { stage } => ("stage_started", json!({"stage": stage})),
         Fact::StageFinished { stage } => ("stage_finished", json!({"stage": stage})),
         Fact::AttemptCopied { attempt, worker, of, from, lag } => {

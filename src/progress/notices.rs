@@ -48,6 +48,9 @@ impl Tone {
             | Fact::WorkerJoined { .. }
             | Fact::WorkerCleared { .. }
             | Fact::WorkerEased { .. }
+            | Fact::WorkerDraining { .. }
+            | Fact::WorkerKept { .. }
+            | Fact::WorkerReleased { .. }
             | Fact::AttemptCopied { .. }
             | Fact::StageStarted { .. }
             | Fact::StageFinished { .. }
@@ -130,6 +133,13 @@ impl Notices {
                 one(format!("nothing is started on {} for now: {shortage}", board.tally.host(*worker)))
             }
             Fact::WorkerEased { worker } => one(format!("{} gets tasks again", board.tally.host(*worker))),
+            Fact::WorkerDraining { worker } => {
+                one(format!("{} was taken off the list: nothing new is started there", board.tally.host(*worker)))
+            }
+            Fact::WorkerKept { worker } => {
+                one(format!("{} is on the list again, and stays", board.tally.host(*worker)))
+            }
+            Fact::WorkerReleased { worker } => one(format!("{} has left", board.tally.host(*worker))),
             Fact::AttemptCopied { attempt, worker, from, lag, .. } => {
                 one(copied_text(*attempt, *worker, *from, lag, board))
             }

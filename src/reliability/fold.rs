@@ -89,6 +89,9 @@ impl Fold {
             | Fact::AttemptDropped { .. }
             | Fact::OutputLost { .. }
             | Fact::PartCommitted { .. }
+            | Fact::WorkerDraining { .. }
+            | Fact::WorkerKept { .. }
+            | Fact::WorkerReleased { .. }
             | Fact::JobFinished { .. } => {}
         }
     }

@@ -86,6 +86,9 @@ fn happened(fact: &Fact, tally: &Tally) -> Option<(AttemptId, String)> {
         | Fact::WorkerCleared { .. }
         | Fact::WorkerHeld { .. }
         | Fact::WorkerEased { .. }
+        | Fact::WorkerDraining { .. }
+        | Fact::WorkerKept { .. }
+        | Fact::WorkerReleased { .. }
         | Fact::StageStarted { .. }
         | Fact::StageFinished { .. }
         | Fact::JobFinished { .. } => None,

@@ -76,6 +76,9 @@ fn fact(verb: &str, rest: &str) -> Fact {
         // hold WORKER FREE_MEMORY
         "hold" => Fact::WorkerHeld { worker: worker(0), shortage: Shortage::Memory { free: Bytes(number(1)) } },
         "ease" => Fact::WorkerEased { worker: worker(0) },
+        "drain" => Fact::WorkerDraining { worker: worker(0) },
+        "keep" => Fact::WorkerKept { worker: worker(0) },
+        "release" => Fact::WorkerReleased { worker: worker(0) },
         "clear" => Fact::WorkerCleared { worker: worker(0) },
         // copy ATTEMPT WORKER OF FROM left|worked MILLISECONDS MILLISECONDS
         "copy" => Fact::AttemptCopied {

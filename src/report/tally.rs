@@ -131,6 +131,7 @@ impl Tally {
             Fact::WorkerSuspect { .. } | Fact::WorkerBack { .. } | Fact::WorkerBarred { .. } => {}
             Fact::WorkerMarked { .. } | Fact::WorkerCleared { .. } => {}
             Fact::WorkerRemembered { .. } | Fact::WorkerHeld { .. } | Fact::WorkerEased { .. } => {}
+            Fact::WorkerDraining { .. } | Fact::WorkerKept { .. } | Fact::WorkerReleased { .. } => {}
             Fact::StageStarted { stage } => {
                 self.phase_mut(*stage).started.get_or_insert(at);
             }

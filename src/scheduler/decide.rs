@@ -6,7 +6,7 @@
 use super::rules::EarlyReduces;
 use super::stage::StageCourse;
 use super::task::{Headway, Live, Phase, Role, State};
-use super::worker::FULL;
+use super::worker::{Contact, FULL};
 use super::{Action, Course, Hiring, Scheduler};
 use crate::error::Kind;
 use crate::facts::{DropReason, End, Fact};
@@ -31,6 +31,7 @@ impl Scheduler {
                     None => {
                         self.place_all();
                         self.copy_stragglers();
+                        self.release_drained();
                     }
                 }
             }
@@ -68,7 +69,28 @@ impl Scheduler {
         if begun && self.tasks.stage(self.tasks.last_stage()).unfinished() == 0 {
             return Some(End::Done);
         }
-        (complete && self.fleet.present == 0).then(|| End::Failed { kind: Kind::NoWorker, text: self.no_worker_text() })
+        let nobody = complete && self.fleet.present == 0 && !self.drained_may_help();
+        nobody.then(|| End::Failed { kind: Kind::NoWorker, text: self.no_worker_text() })
+    }
+
+    /// Whether workers that are to go still bring tasks to their end.
+    fn drained_may_help(&self) -> bool {
+        let last = self.tasks.last_stage();
+        let helps = |id: &WorkerId| {
+            let worker = self.fleet.get(*id);
+            !worker.live().is_empty() || worker.outputs.iter().any(|task| task.stage == last)
+        };
+        self.fleet.draining.iter().any(helps)
+    }
+
+    /// Lets workers go that were drained: nothing runs there, and nothing lies there that anybody needs.
+    fn release_drained(&mut self) {
+        let idle = |id: &WorkerId| self.fleet.get(*id).live().is_empty() && self.fleet.get(*id).outputs.is_empty();
+        for worker in self.fleet.draining.iter().copied().filter(idle).collect::<Vec<_>>() {
+            self.fleet.set_contact(worker, Contact::Lost);
+            self.record(Fact::WorkerReleased { worker });
+            self.out.push(Action::Release { worker });
+        }
     }
 
     fn no_worker_text(&self) -> String {
@@ -79,6 +101,7 @@ impl Scheduler {
         match (joined, count) {
             (0, 0) => "no worker was named".to_owned(),
             (0, _) => format!("no worker can be used: {shown}{more}"),
+            (_, 0) => "no worker is left: all hosts were taken off the list".to_owned(),
             (_, _) => format!("no worker is left: {shown}{more}"),
         }
     }

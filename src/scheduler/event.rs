@@ -24,8 +24,14 @@ pub enum Event {
         /// Why, and what helps.
         reason: String,
     },
-    /// All connects were tried: no more workers will join.
+    /// All connects were tried: no more workers will join, as far as is known.
     FleetComplete,
+    /// More hosts were named: workers may join again.
+    FleetGrows,
+    /// The worker's host was taken off the list. It gets nothing new, and is let go once nothing of it is needed.
+    WorkerDraining(WorkerId),
+    /// A host that was taken off the list is on it again.
+    WorkerKept(WorkerId),
     /// Nothing was heard of the worker for a while.
     WorkerSuspect(WorkerId),
     /// A suspect worker was heard of again.
@@ -148,6 +154,11 @@ pub enum Action {
         /// Which.
         attempt: AttemptId,
         /// Where its output is.
+        worker: WorkerId,
+    },
+    /// Let a worker go that was drained: it cleans up, and nothing more is heard of it.
+    Release {
+        /// Which.
         worker: WorkerId,
     },
     /// The job has ended.

@@ -79,6 +79,7 @@ impl Scheduler {
         let (present, barred) = (self.fleet.counts.present, self.fleet.counts.barred);
         match (present, self.hiring) {
             (0, Hiring::Open) => "no worker has joined".to_owned(),
+            (0, Hiring::Complete) if !self.fleet.draining.is_empty() => "all hosts were taken off the list".to_owned(),
             (0, Hiring::Complete) => "no worker is left".to_owned(),
             _ => {
                 let short = self.fleet.counts.short;

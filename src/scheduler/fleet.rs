@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::host::{Host, HostCounts, Standing};
 use super::rules::Rules;
 use super::task::Phase;
-use super::worker::{Contact, HostId, Lent, PerStage, Rank, Worker};
+use super::worker::{Contact, Duty, HostId, Lent, PerStage, Rank, Worker};
 use crate::clock::Moment;
 use crate::facts::{HostLoad, Shortage};
 use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
@@ -26,10 +26,12 @@ pub(super) struct Fleet {
     pub counts: HostCounts,
     /// Hosts against which something is held, by when that is forgotten.
     marks: BTreeSet<(Moment, HostId)>,
-    /// Workers that are not lost,
+    /// Workers that are not lost and are to stay.
     pub present: u32,
-    /// and their slots.
+    /// Their slots.
     pub slots: u32,
+    /// Workers that are to go once nothing of them is needed.
+    pub draining: BTreeSet<WorkerId>,
 }
 
 impl Fleet {
@@ -45,6 +47,7 @@ impl Fleet {
             marks: BTreeSet::new(),
             present: 0,
             slots: 0,
+            draining: BTreeSet::new(),
         }
     }
 
@@ -61,6 +64,7 @@ impl Fleet {
             slots: slots.max(1),
             contact: Contact::Lost,
             lent: Lent::default(),
+            duty: Duty::Serving,
             queue: PerStage::default(),
             running: BTreeSet::new(),
             outputs: BTreeSet::new(),
@@ -107,12 +111,30 @@ impl Fleet {
 
     /// Notes what is heard of a worker.
     pub fn set_contact(&mut self, id: WorkerId, contact: Contact) {
+        let duty = self.get(id).duty;
+        self.set_tie(id, contact, duty);
+    }
+
+    /// Notes whether a worker is to take part.
+    pub fn set_duty(&mut self, id: WorkerId, duty: Duty) {
+        let contact = self.get(id).contact;
+        self.set_tie(id, contact, duty);
+    }
+
+    /// A host is counted by its workers that are to stay: those that go are as good as lost to it.
+    fn set_tie(&mut self, id: WorkerId, contact: Contact, duty: Duty) {
         let worker = self.get_mut(id);
-        let (was, host, slots) = (std::mem::replace(&mut worker.contact, contact), worker.host, worker.slots);
-        let (comes, goes) = (u32::from(was == Contact::Lost), u32::from(contact == Contact::Lost));
+        let was = worker.tie();
+        (worker.contact, worker.duty) = (contact, duty);
+        let (now, host, slots) = (worker.tie(), worker.host, worker.slots);
+        let (comes, goes) = (u32::from(was == Contact::Lost), u32::from(now == Contact::Lost));
         self.present = self.present + comes - goes;
         self.slots = self.slots + comes * slots - goes * slots;
-        self.change_host(host, |host| host.recount(was, contact));
+        match (contact, duty) {
+            (Contact::Well | Contact::Suspect, Duty::Draining) => _ = self.draining.insert(id),
+            (Contact::Lost, Duty::Draining) | (_, Duty::Serving) => _ = self.draining.remove(&id),
+        }
+        self.change_host(host, |host| host.recount(was, now));
         self.rank(id);
     }
 
@@ -204,7 +226,7 @@ impl Fleet {
     /// Whether new attempts may go to the worker.
     pub fn is_usable(&self, worker: &Worker) -> bool {
         let host = &self.hosts[worker.host.0 as usize];
-        worker.contact == Contact::Well && !host.is_barred() && host.shortage.is_none()
+        worker.tie() == Contact::Well && !host.is_barred() && host.shortage.is_none()
     }
 
     /// Workers that take an attempt of `stage`, emptiest first, with how full they are.
@@ -262,9 +284,12 @@ impl Fleet {
         assert_eq!(lens, ranks, "a set holds a worker twice");
         let marks = (0..).map(HostId).zip(&self.hosts).filter_map(|(id, host)| Some((host.until()?, id)));
         assert_eq!(self.marks, marks.collect(), "the marks of hosts end at other times");
-        let present = || self.workers.values().filter(|worker| worker.contact != Contact::Lost);
+        let present = || self.workers.values().filter(|worker| worker.tie() != Contact::Lost);
         assert_eq!(present().count(), self.present as usize, "present workers are miscounted");
         assert_eq!(present().map(|worker| worker.slots).sum::<u32>(), self.slots, "slots are miscounted");
+        let draining = |worker: &Worker| worker.duty == Duty::Draining && worker.contact != Contact::Lost;
+        let draining = self.workers.iter().filter(|(_, worker)| draining(worker)).map(|(id, _)| *id);
+        assert_eq!(self.draining, draining.collect(), "draining workers are miscounted");
     }
 }
 

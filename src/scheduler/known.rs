@@ -139,7 +139,7 @@ impl Known {
             Fact::WorkerJoined { worker, host, slots } => {
                 self.workers.insert(*worker, KnownWorker { host: host.clone(), slots: *slots, lost: false });
             }
-            Fact::WorkerLost { worker, .. } => {
+            Fact::WorkerLost { worker, .. } | Fact::WorkerReleased { worker } => {
                 if let Some(worker) = self.workers.get_mut(worker) {
                     worker.lost = true;
                 }
@@ -154,6 +154,9 @@ impl Known {
             | Fact::WorkerCleared { .. }
             | Fact::WorkerHeld { .. }
             | Fact::WorkerEased { .. }
+            // Whoever is still on the list, and who is not, is looked up there.
+            | Fact::WorkerDraining { .. }
+            | Fact::WorkerKept { .. }
             | Fact::StageFinished { .. } => {}
             Fact::StageStarted { stage } => _ = self.begun.insert(*stage),
             Fact::AttemptCopied { attempt, .. } => _ = self.copies.insert(*attempt),

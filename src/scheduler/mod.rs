@@ -26,7 +26,10 @@
 //! A task can have several live attempts: the first commit wins, of maps with a segment the first that ends, and the others
 //! are dropped as beaten. Copies of stragglers are looked for by time, see [`Scheduler::deadline`].
 //!
-//! Places kept free for what comes. Draining: fewer places in `worker`.
+//! A host that is taken off the list is *drained*: its worker gets nothing new, what runs there may end, what it holds is
+//! served, and it is let go once nothing of it is needed.
+//!
+//! Places kept free for what comes.
 
 mod blame;
 mod check;

@@ -2,7 +2,7 @@
 
 use super::host::{Host, Mark, Standing};
 use super::task::State;
-use super::worker::{Contact, Worker};
+use super::worker::{Contact, Duty, Worker};
 use super::{Course, Scheduler};
 use crate::facts::Slowness;
 use crate::ids::{Stage, WorkerId};
@@ -95,6 +95,15 @@ impl Scheduler {
             Contact::Suspect => return Some("it does not answer".to_owned()),
             Contact::Lost => return Some("it is lost".to_owned()),
             Contact::Well => {}
+        }
+        match worker.duty {
+            Duty::Serving => {}
+            Duty::Draining if worker.running.is_empty() => {
+                return Some("its host was taken off the list, and it goes once nobody needs what it holds".to_owned());
+            }
+            Duty::Draining => {
+                return Some("its host was taken off the list, and it goes once what runs there has ended".to_owned());
+            }
         }
         let host = self.fleet.host(worker.host);
         if let Some(shortage) = host.shortage {

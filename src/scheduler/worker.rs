@@ -1,7 +1,7 @@
 //! One worker: what it holds, how full it is, and what is heard of it.
 //!
-//! How full it is decides where it stands in the ordered sets of `fleet`. Slots that
-//! other jobs have make a worker's places fewer; draining belongs here too.
+//! How full it is decides where it stands in the ordered sets of `fleet`. Slots that other jobs have make a worker's places
+//! fewer.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,7 @@ pub(super) struct Worker {
     pub contact: Contact,
     /// Slots of it that other jobs have.
     pub lent: Lent,
+    pub duty: Duty,
     /// Attempts sent that hold no slot, in the order sent.
     pub queue: PerStage<Vec<AttemptId>>,
     /// Attempts that hold a slot.
@@ -45,8 +46,17 @@ pub(super) enum Contact {
     Well,
     /// It is silent: it keeps what it runs and gets nothing new.
     Suspect,
-    /// It was given up.
+    /// It was given up, or let go.
     Lost,
+}
+
+/// Whether a worker is to take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// It is.
+    Serving,
+    /// Its host was taken off the list: it gets nothing new, and goes once nothing of it is needed.
+    Draining,
 }
 
 /// A value for each stage.
@@ -83,6 +93,14 @@ pub(super) struct Rank {
 pub(super) const FULL: u32 = 1000;
 
 impl Worker {
+    /// What is heard of it, as far as the fleet can count on that: one that goes is as good as lost.
+    pub fn tie(&self) -> Contact {
+        match self.duty {
+            Duty::Serving => self.contact,
+            Duty::Draining => Contact::Lost,
+        }
+    }
+
     /// Attempts that hold or await a slot before one of `stage` would. A reduce that fetches holds none, so a map does
     /// not wait for it: else reduces that wait for a lost map could fill every place and keep that map out.
     fn load(&self, stage: Stage) -> u32 {

@@ -146,6 +146,9 @@ pub struct Worker {
     pub memory_free_min: Bytes,
     /// The same of its disk.
     pub disk_free_min: Bytes,
+    /// How often the list of workers is looked at again while a job runs.
+    #[serde(deserialize_with = "positive")]
+    pub list_every: Span,
     /// Our binary for another architecture, by the name that `uname -m` gives.
     pub binaries: BTreeMap<String, PathBuf>,
 }
@@ -307,6 +310,7 @@ impl Default for Worker {
             load_max: Some(4.0),
             memory_free_min: Bytes::mebi(64),
             disk_free_min: Bytes::mebi(64),
+            list_every: Span::seconds(10),
             binaries: BTreeMap::new(),
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::error::ConnectError;
+use crate::folders::own_name;
 
 /// 107 bytes, less ssh's 17, less `/XXXXXXXX/master` below the folder.
 const PATH_BYTES_MAX: usize = 107 - 17 - 16;
@@ -30,12 +31,10 @@ pub(super) struct ControlFolder {
 impl ControlFolder {
     /// Makes one in `$XDG_RUNTIME_DIR` if that is a folder with a short name, else in /tmp.
     pub(super) fn new(runtime_folder: Option<&Path>) -> Result<Self, ConnectError> {
-        let uid = rustix::process::getuid().as_raw();
-        let runtime = runtime_folder.filter(|folder| folder.is_dir() && fits(&folder.join("runner-XXXXXX")));
-        match runtime.and_then(|folder| Self::within(folder, "runner-").ok()) {
-            Some(folder) => Ok(folder),
-            None => Self::within(Path::new("/tmp"), &format!("runner-{uid}-")),
-        }
+        let mut places = places(runtime_folder);
+        let (last, last_prefix) = places.pop().ok_or_else(|| ConnectError::here("no folder for control sockets"))?;
+        let first = places.into_iter().find_map(|(parent, prefix)| Self::within(&parent, &prefix).ok());
+        first.map_or_else(|| Self::within(&last, &last_prefix), Ok)
     }
 
     fn within(parent: &Path, prefix: &str) -> Result<Self, ConnectError> {
@@ -70,6 +69,27 @@ fn fits(folder: &Path) -> bool {
     folder.as_os_str().len() <= PATH_BYTES_MAX
 }
 
+/// Where our folders may lie, with the beginnings of their names; the last one always is there.
+fn places(runtime_folder: Option<&Path>) -> Vec<(PathBuf, String)> {
+    let runtime = runtime_folder.filter(|folder| folder.is_dir() && fits(&folder.join("runner-XXXXXX")));
+    let common = (PathBuf::from("/tmp"), format!("{}-", own_name()));
+    runtime.map(|folder| (folder.to_owned(), "runner-".to_owned())).into_iter().chain([common]).collect()
+}
+
+/// The folders of drivers that are gone, however young: one with a configuration in it was locked before that.
+pub(super) fn abandoned(runtime_folder: Option<&Path>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for (parent, prefix) in places(runtime_folder) {
+        for folder in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+            let named = folder.file_name().to_string_lossy().starts_with(&prefix);
+            if named && folder.path().join("config").exists() && is_free(&folder.path()).unwrap_or(false) {
+                found.push(folder.path());
+            }
+        }
+    }
+    found
+}
+
 /// Removes the folders of drivers that are no more. Nothing that fails here matters to us.
 fn sweep(parent: &Path, prefix: &str) {
     for folder in std::fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -80,12 +100,16 @@ fn sweep(parent: &Path, prefix: &str) {
 }
 
 fn is_abandoned(folder: &Path) -> std::io::Result<bool> {
+    let old = std::fs::symlink_metadata(folder)?.modified()?.elapsed().is_ok_and(|age| age > SWEEP_AGE_MIN);
+    Ok(old && is_free(folder)?)
+}
+
+/// Whether a folder of ours is in nobody's hands.
+fn is_free(folder: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let about = std::fs::symlink_metadata(folder)?;
-    let lock: PathBuf = folder.join("lock");
-    let old = about.modified()?.elapsed().is_ok_and(|age| age > SWEEP_AGE_MIN);
     let ours = about.is_dir() && about.uid() == rustix::process::getuid().as_raw();
-    Ok(ours && old && File::open(lock)?.try_lock().is_ok())
+    Ok(ours && File::open(folder.join("lock"))?.try_lock().is_ok())
 }
 
 #[cfg(test)]
@@ -119,6 +143,23 @@ mod tests {
         let _other = ControlFolder::within(parent.path(), "r-").expect("makes another");
         assert!(used.path().exists());
         assert!(!dead.exists());
+    }
+
+    #[test]
+    fn a_killed_driver_is_noticed_at_once() {
+        let runtime = TempDir::new().expect("a folder");
+        let used = ControlFolder::new(Some(runtime.path())).expect("makes one");
+        let dead = runtime.path().join("runner-dead");
+        std::fs::create_dir(&dead).expect("makes one");
+        File::create(dead.join("lock")).expect("makes a lock");
+        let ours = || {
+            abandoned(Some(runtime.path())).into_iter().filter(|it| it.starts_with(runtime.path())).collect::<Vec<_>>()
+        };
+        assert_eq!(ours(), [] as [PathBuf; 0], "one that is just being made has no configuration");
+        for folder in [used.path(), &dead] {
+            File::create(folder.join("config")).expect("makes one");
+        }
+        assert_eq!(ours(), [dead]);
     }
 
     #[test]

@@ -65,20 +65,25 @@ impl Master {
 
     /// Ends the master now, sessions or not.
     pub(super) async fn close(self) {
-        /// It only has to read a line; but a master that hangs must not hold us.
-        const TIME_MAX: Duration = Duration::from_secs(2);
-        let exit = Command::new("ssh")
-            .args(["-F", "none", "-O", "exit", "-S"])
-            .arg(self.session.control_socket())
-            .arg("runner")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .status();
         // If that fails, dropping the session still tells the master to stop.
-        let _ = timeout(TIME_MAX, exit).await;
+        end(self.session.control_socket()).await;
     }
+}
+
+/// Ends the master that listens on a socket, if one does.
+pub(super) async fn end(socket: &Path) {
+    /// It only has to read a line; but a master that hangs must not hold us.
+    const TIME_MAX: Duration = Duration::from_secs(2);
+    let exit = Command::new("ssh")
+        .args(["-F", "none", "-O", "exit", "-S"])
+        .arg(socket)
+        .arg("runner")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .status();
+    let _gone = timeout(TIME_MAX, exit).await;
 }
 
 fn command(login: &Login<'_>, folder: &Path, log: &Path, jump: &Path) -> Result<Command, ConnectError> {

@@ -9,6 +9,7 @@
 //! or closing a [`Link`] ends its ssh processes; an unfinished [`Transport::connect`] can be dropped at any time.
 
 mod classify;
+mod clean;
 mod config;
 mod control_folder;
 mod door;
@@ -41,6 +42,7 @@ use crate::ids::{JobId, WorkerId};
 use crate::protocol::control::Role;
 use crate::protocol::peer::Door;
 
+pub use clean::{Cleaned, Extent};
 pub use error::ConnectError;
 pub use exec::Executed;
 pub use job_key::JobKey;
@@ -193,6 +195,21 @@ impl Transport {
             }
             Place::ThisMachine => Ok(local::machine(scratch_parent(host).to_owned())),
         }
+    }
+
+    /// Ends the ssh connections of drivers that are gone, and removes their folders; says how many there were.
+    pub async fn end_abandoned(&self) -> usize {
+        let folders = control_folder::abandoned(self.config.runtime_folder.as_deref());
+        for folder in &folders {
+            for connection in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let socket = connection.path().join("master");
+                if socket.exists() {
+                    master::end(&socket).await;
+                }
+            }
+            let _gone = fs_err::remove_dir_all(folder);
+        }
+        folders.len()
     }
 
     /// Removes what was made here. Links must be closed before.

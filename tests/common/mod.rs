@@ -162,7 +162,8 @@ impl Desk {
 }
 
 impl Outcome {
-    fn of(output: std::process::Output) -> Self {
+    /// That of a process that has ended.
+    pub fn of(output: std::process::Output) -> Self {
         let stderr = String::from_utf8(output.stderr).expect("stderr is text");
         Outcome { code: output.status.code(), stdout: output.stdout, stderr }
     }

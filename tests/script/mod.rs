@@ -109,6 +109,9 @@ fn event_of(text: &str, joined: &mut u32) -> Event {
         }
         "refuse" => Event::WorkerRefused { host: host(), reason },
         "complete" => Event::FleetComplete,
+        "grow" => Event::FleetGrows,
+        "drain" => Event::WorkerDraining(worker(1)),
+        "keep" => Event::WorkerKept(worker(1)),
         "suspect" => Event::WorkerSuspect(worker(1)),
         "back" => Event::WorkerBack(worker(1)),
         // holds WORKER ATTEMPT...
@@ -188,6 +191,7 @@ fn text_of(action: &Action) -> Option<String> {
         Action::Publish { attempt, worker } => Some(format!("publish {attempt} {worker}")),
         Action::Withdraw { task } => Some(format!("withdraw {task}")),
         Action::Commit { attempt, worker } => Some(format!("commit {attempt} {worker}")),
+        Action::Release { worker } => Some(format!("release {worker}")),
         Action::Conclude(end) => Some(format!("conclude {}", text_of_end(end))),
     }
 }
@@ -203,6 +207,9 @@ fn text_of_fact(fact: &Fact) -> Option<String> {
         Fact::WorkerRemembered { worker, share_percent, .. } => format!("remembered {worker} {share_percent}"),
         Fact::WorkerHeld { worker, .. } => format!("held {worker}"),
         Fact::WorkerEased { worker } => format!("eased {worker}"),
+        Fact::WorkerDraining { worker } => format!("draining {worker}"),
+        Fact::WorkerKept { worker } => format!("kept {worker}"),
+        Fact::WorkerReleased { worker } => format!("released {worker}"),
         Fact::AttemptCopied { of, lag, .. } => text_of_copy(*of, lag),
         Fact::StageFinished { stage: Stage::Map } => "finished map".to_owned(),
         Fact::StageFinished { stage: Stage::Reduce } => "finished reduce".to_owned(),

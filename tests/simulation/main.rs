@@ -1,8 +1,8 @@
 //! Whole fleets of made-up workers, by seed: first faults, then quiet, and the run must end.
 //!
 //! A seed decides everything, so a run that fails is repeated exactly: `SEED=17 cargo test --test simulation`. More
-//! seeds than the usual: `SEEDS=100000 cargo test --release --test simulation`. A seed that found a fault becomes a named
-//! scenario in `tests/scheduler.rs`.
+//! seeds than the usual: `SEEDS=100000 cargo test --release --test simulation`, and larger fleets:
+//! `LARGE_SEEDS=10 LARGE_TASKS=1000000`. A seed that found a fault becomes a named scenario in `tests/scheduler.rs`.
 
 mod cuts;
 mod machine;
@@ -10,6 +10,7 @@ mod model;
 mod names;
 mod plan;
 mod random;
+mod seen;
 mod segments;
 mod speed;
 mod world;
@@ -41,7 +42,7 @@ fn small_fleets_end_well_or_say_why() {
     let mut seen = BTreeSet::new();
     let mut done = 0;
     for seed in 0..seeds {
-        let world = run_or_say_how_to_repeat(seed);
+        let world = run_or_say_how_to_repeat(seed, Plan::small(seed), "small");
         done += u64::from(world.model.end == Some(End::Done));
         seen.extend(world.model.seen);
     }
@@ -54,7 +55,7 @@ fn small_fleets_end_well_or_say_why() {
 }
 
 /// What some run of the usual seeds must meet, or the simulation tests less than it says.
-const FACTS: [&str; 30] = [
+const FACTS: [&str; 33] = [
     "joined",
     "refused",
     "suspect",
@@ -69,6 +70,9 @@ const FACTS: [&str; 30] = [
     "remembered",
     "held",
     "eased",
+    "draining",
+    "kept",
+    "released",
     "copied",
     "covered",
     "queued",
@@ -87,10 +91,22 @@ const FACTS: [&str; 30] = [
     "job finished",
 ];
 
-fn run_or_say_how_to_repeat(seed: u64) -> World {
-    catch_unwind(AssertUnwindSafe(|| world::run(seed, Plan::small(seed)))).unwrap_or_else(|_| {
-        panic!("seed {seed} failed; again: SEED={seed} cargo test --no-default-features --test simulation small")
+fn run_or_say_how_to_repeat(seed: u64, plan: Plan, which: &str) -> World {
+    catch_unwind(AssertUnwindSafe(|| world::run(seed, plan))).unwrap_or_else(|_| {
+        panic!("seed {seed} failed; again: SEED={seed} cargo test --no-default-features --test simulation {which}")
     })
+}
+
+#[test]
+fn large_fleets_of_any_size_end_well_or_say_why() {
+    let (count, tasks_max) = (number("LARGE_SEEDS").unwrap_or(3), number("LARGE_TASKS").unwrap_or(20_000));
+    let seeds = number("SEED").map_or(0..count, |seed| seed..seed + 1);
+    for seed in seeds {
+        let plan = Plan::any_large(seed, tasks_max);
+        let size = format!("{} tasks on {} hosts", plan.maps.len() as u32 + plan.reduces, plan.hosts.len());
+        let world = run_or_say_how_to_repeat(seed, plan, "large_fleets");
+        println!("seed {seed}: {size} ended after {} events: {:?}", world.events, world.model.end);
+    }
 }
 
 #[test]

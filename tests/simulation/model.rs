@@ -11,7 +11,9 @@ use runner::ids::{AttemptId, Stage, TaskId, WorkerId};
 use runner::scheduler::{Action, EarlyReduces, Rules};
 
 use crate::machine::Reads;
+use crate::names;
 use crate::plan::{Plan, Program};
+use crate::seen::Seen;
 
 /// The account of one run.
 pub struct Model {
@@ -63,28 +65,6 @@ enum Status {
     Over,
 }
 
-/// A worker as the facts have it.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    host: u32,
-    slots: u32,
-    /// What it keeps of its places as a slow one, in percent.
-    share: u32,
-    silent: bool,
-    barred: bool,
-    /// Its host is short of something.
-    held: bool,
-    lost: bool,
-    live_maps: u32,
-    live_reduces: u32,
-}
-
-impl Seen {
-    fn is_usable(&self) -> bool {
-        !self.lost && !self.silent && !self.barred && !self.held
-    }
-}
-
 impl Model {
     pub fn new(plan: &Plan) -> Self {
         Model {
@@ -130,24 +110,29 @@ impl Model {
                 assert_eq!(self.attempts[attempt], (*worker, Status::Finished), "{attempt} is to be committed");
                 assert!(!self.committed.contains_key(&attempt.task), "{} is committed", attempt.task);
             }
+            Action::Release { worker } => assert!(self.workers[worker].draining, "{worker} is let go"),
             Action::Conclude(end) => assert_eq!(Some(end), self.end.as_ref(), "the end was not recorded"),
         }
     }
 
     fn see_fact(&mut self, fact: &Fact) {
-        self.seen.insert(crate::names::name(fact));
+        self.seen.insert(names::name(fact));
         match fact {
             Fact::JobPlanned(_) | Fact::JobResumed { .. } => panic!("that is the driver's fact"),
             Fact::WorkerJoined { worker, host, slots } => {
-                let (silent, barred, held, lost, slots) = (false, false, false, false, *slots);
                 let host = host["node".len()..].parse().expect("hosts are numbered");
-                let fresh = Seen { host, slots, share: 100, silent, barred, held, lost, live_maps: 0, live_reduces: 0 };
+                let fresh = Seen::new(host, *slots);
                 assert!(self.workers.insert(*worker, fresh).is_none(), "{worker} joined twice");
             }
             Fact::WorkerRefused { .. } | Fact::StageStarted { .. } | Fact::StageFinished { .. } => {}
             Fact::WorkerSuspect { worker } => self.worker(*worker).silent = true,
             Fact::WorkerBack { worker } => (self.worker(*worker).silent, self.worker(*worker).barred) = (false, false),
             Fact::WorkerLost { worker, .. } => self.worker(*worker).lost = true,
+            Fact::WorkerDraining { worker } => self.worker(*worker).draining = true,
+            Fact::WorkerKept { worker } => {
+                (self.worker(*worker).draining, self.worker(*worker).barred) = (false, false);
+            }
+            Fact::WorkerReleased { worker } => self.see_released(*worker),
             Fact::WorkerBarred { worker, .. } => self.worker(*worker).barred = true,
             Fact::WorkerMarked { worker, share_percent, .. } => self.see_marked(*worker, *share_percent),
             Fact::WorkerCleared { worker } => {
@@ -187,9 +172,10 @@ impl Model {
     /// nothing against a host, and publishes anew.
     pub fn resume(&mut self) {
         self.expected = None;
-        self.workers
-            .values_mut()
-            .for_each(|seen| (seen.silent, seen.barred, seen.held, seen.share) = (true, false, false, 100));
+        for seen in self.workers.values_mut() {
+            (seen.silent, seen.barred, seen.held) = (true, false, false);
+            (seen.draining, seen.share) = (false, 100);
+        }
         let attempts = &self.attempts;
         self.copies.retain(|copy| attempts.contains_key(copy));
         self.published.retain(|_, (attempt, _)| attempts[attempt].1 == Status::Finished);
@@ -262,10 +248,18 @@ impl Model {
         self.expected = Some(Action::Record(Fact::AttemptQueued { attempt, worker }));
     }
 
+    /// Only a drained worker is let go, and nothing runs or lies there that is needed.
+    fn see_released(&mut self, worker: WorkerId) {
+        let seen = *self.worker(worker);
+        assert!(seen.draining && !seen.lost && seen.live_maps + seen.live_reduces == 0, "{worker} is let go: {seen:?}");
+        self.worker(worker).lost = true;
+        self.expected = Some(Action::Release { worker });
+    }
+
     fn see_marked(&mut self, worker: WorkerId, share: u32) {
         (self.worker(worker).barred, self.worker(worker).share) = (share == 0, share);
         let hosts = |slow: bool| {
-            let some = self.workers.values().filter(|seen| !seen.lost && (!slow || seen.share < 100));
+            let some = self.workers.values().filter(|seen| !seen.lost && !seen.draining && (!slow || seen.share < 100));
             some.map(|seen| seen.host).collect::<BTreeSet<_>>().len()
         };
         let (slow, all) = (hosts(true), hosts(false));
@@ -415,7 +409,7 @@ impl Model {
     fn check_failed(&self, plan: &Plan, kind: Kind, text: &str) {
         let reached = |counts: &BTreeMap<TaskId, u32>, max: u32| counts.values().any(|count| *count >= max);
         let justified = match kind {
-            Kind::NoWorker => self.workers.values().all(|seen| seen.lost),
+            Kind::NoWorker => self.workers.values().all(|seen| seen.lost || seen.draining),
             Kind::Data => plan.rotten + plan.commit_failures + plan.strikes + plan.cut > 0 || has_deaf(plan),
             Kind::TaskFailed if text.contains("deterministic") => plan.program == Program::Random,
             Kind::TaskFailed if text.contains("in a row") => reached(&self.losses, self.rules.losses_max),

@@ -22,6 +22,8 @@ pub struct Plan {
     pub crashes: u64,
     /// The driver dies when so many facts are durable.
     pub dies_after: Option<usize>,
+    /// Hosts that are taken off the list: how many, at random moments before the quiet.
+    pub drains: u64,
     /// Messages in a thousand that come twice.
     pub doubled: u64,
     /// Messages in a thousand that are lost, and their link with them.
@@ -112,6 +114,7 @@ impl Plan {
             breaks: some(random, 300, 4),
             crashes: some(random, 400, 3),
             dies_after: None,
+            drains: some(random, 300, 3),
             doubled: some(random, 500, 300),
             cut: some(random, 200, 20),
             flaky: some(random, 300, 150),
@@ -149,6 +152,7 @@ impl Plan {
             breaks: hosts / 100,
             crashes: 0,
             dies_after: None,
+            drains: hosts / 100,
             doubled: 10,
             cut: 0,
             flaky: 5,
@@ -172,6 +176,24 @@ impl Plan {
         }
     }
 
+    /// Up to 5,000 hosts and so many tasks, with more or fewer accidents.
+    pub fn any_large(seed: u64, tasks_max: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x1a59e);
+        let hosts = random.between(20, 5000);
+        let tasks = random.between(tasks_max / 10, tasks_max);
+        let reduces = random.pick(&[0, tasks / 20, 500]).unwrap_or(0).min(tasks / 2);
+        Plan {
+            quiet_at: random.between(1, 4000) * 1000,
+            strikes: random.between(0, hosts / 20),
+            drains: random.between(0, hosts / 20),
+            doubled: random.between(0, 50),
+            flaky: random.between(0, 20),
+            commit_failures: random.between(0, 3),
+            rotten: random.between(0, 2),
+            ..Plan::large(hosts, tasks - reduces, u32::try_from(reduces).expect("a u32"))
+        }
+    }
+
     /// Four equal hosts, and nothing goes wrong.
     pub fn calm(maps: Vec<u64>, reduces: u32) -> Self {
         let host = HostPlan { slots: 4, slowness: 1, nature: Nature::Sound, joins_at: 0 };
@@ -181,6 +203,7 @@ impl Plan {
             quiet_at: 1,
             strikes: 0,
             breaks: 0,
+            drains: 0,
             doubled: 0,
             flaky: 0,
             commit_failures: 0,
@@ -198,7 +221,7 @@ impl Plan {
     /// Whether nothing that the plan holds can keep the job from its end.
     pub fn must_succeed(&self) -> bool {
         let sound = self.hosts.iter().all(|host| host.nature == Nature::Sound);
-        let harmless = self.cut + self.strikes + self.flaky + self.commit_failures + self.rotten == 0;
+        let harmless = self.cut + self.strikes + self.drains + self.flaky + self.commit_failures + self.rotten == 0;
         sound && harmless && self.cursed + self.deadly == 0 && self.interrupted_at.is_none()
     }
 }

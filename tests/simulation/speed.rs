@@ -35,7 +35,11 @@ pub fn measure(workers: u32, tasks: u32) -> Duration {
                 }
                 Action::Commit { attempt, .. } => inbox.push_back(Event::Committed { attempt, bytes: 0 }),
                 Action::Conclude(how) => end = Some(how),
-                Action::Record(_) | Action::Kill { .. } | Action::Publish { .. } | Action::Withdraw { .. } => {}
+                Action::Record(_)
+                | Action::Kill { .. }
+                | Action::Publish { .. }
+                | Action::Withdraw { .. }
+                | Action::Release { .. } => {}
             }
         }
     }

@@ -72,6 +72,10 @@ enum Happening {
     Commit(AttemptId, WorkerId),
     /// Some worker is struck.
     Strike,
+    /// The host of some worker is taken off the list.
+    Drain,
+    /// A host is put on the list again.
+    Relist(WorkerId),
     /// A worker that was silent is heard of again, or given up.
     Decide(WorkerId),
     /// A worker says how far its attempts are.
@@ -155,6 +159,10 @@ impl World {
             let time = self.random.between(0, self.plan.quiet_at);
             self.after(time, Happening::Crash);
         }
+        for _ in 0..self.plan.drains {
+            let time = self.random.between(0, self.plan.quiet_at);
+            self.after(time, Happening::Drain);
+        }
         if let Some(time) = self.plan.interrupted_at {
             let event = if time.is_multiple_of(2) { Event::Interrupted } else { Event::Cancelled };
             self.after(time, Happening::Tell(event));
@@ -188,6 +196,8 @@ impl World {
             Happening::End(attempt, worker) => self.attempt_ends(attempt, worker),
             Happening::Commit(attempt, worker) => self.commit(attempt, worker),
             Happening::Strike => self.strike(),
+            Happening::Drain => self.drain(),
+            Happening::Relist(worker) => self.relist(worker),
             Happening::Decide(worker) => self.decide_silent(worker),
             Happening::Report(worker) => self.report(worker),
             Happening::Break => self.break_link(),
@@ -281,6 +291,7 @@ impl World {
             Action::Commit { attempt, worker } => self.after(delay, Happening::Commit(attempt, worker)),
             Action::Publish { attempt, worker } => self.publish(attempt, worker),
             Action::Withdraw { task } => self.segments.withdraw(task),
+            Action::Release { worker } => self.release(worker),
             Action::Conclude(end) => self.end = Some(end),
         }
     }

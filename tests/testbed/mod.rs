@@ -80,6 +80,11 @@ impl Testbed {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Runs a subcommand that may be of no effect, as one on a host that is down; whether it was.
+    pub fn try_run(&self, command: &[&str]) -> bool {
+        self.call(command).status.success()
+    }
+
     /// Runs a line of sh on a host, not over ssh, as its user.
     pub fn sh(&self, host: &str, line: &str) -> String {
         self.run(&["exec", host, "sh", "-c", line])

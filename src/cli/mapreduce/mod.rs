@@ -56,6 +56,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         fleet,
         places: Default::default(),
         shuffle: shuffle(settings),
+        former: Vec::new(),
+        list_every: settings.worker.list_every.0,
         slots: settings.worker.slots.unwrap_or(0),
         timing: timing(settings),
         ssh_config,

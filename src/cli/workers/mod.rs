@@ -97,7 +97,7 @@ async fn run_on(
 type Trouble = (String, ConnectError);
 
 /// Each reason once, with the hosts that it holds for folded, and what helps; two lines each.
-fn explain(troubles: &[Trouble]) -> String {
+pub(super) fn explain(troubles: &[Trouble]) -> String {
     let mut text = String::new();
     for (names, (_, error)) in in_groups(troubles, |(_, error)| error.clone()) {
         let hosts = crate::fleet::ranges::fold(names.iter().map(|(name, _)| name));

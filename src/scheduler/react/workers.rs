@@ -6,7 +6,7 @@ use crate::error::Kind;
 use crate::facts::{DropReason, End, Fact};
 use crate::ids::{AttemptId, WorkerId};
 use crate::scheduler::task::{Phase, State};
-use crate::scheduler::worker::Contact;
+use crate::scheduler::worker::{Contact, Duty, Worker};
 use crate::scheduler::{Action, Scheduler};
 
 impl Scheduler {
@@ -18,6 +18,8 @@ impl Scheduler {
         self.fleet.join(worker, &host, slots);
         self.remembered.note_joined();
         self.record(Fact::WorkerJoined { worker, host, slots });
+        // A host that is held to be bad may have come back, and be one too many.
+        self.pardon();
         self.record_if_barred(worker);
     }
 
@@ -37,6 +39,36 @@ impl Scheduler {
             self.record(Fact::WorkerBack { worker });
             self.record_if_barred(worker);
         }
+    }
+
+    /// What waits there goes elsewhere, what runs may end; when to let it go is decided with the next pass.
+    pub(super) fn on_worker_draining(&mut self, worker: WorkerId) {
+        if self.change_duty(worker, Duty::Serving, Duty::Draining) {
+            self.record(Fact::WorkerDraining { worker });
+            self.call_back_queue(worker);
+            self.pardon();
+        }
+    }
+
+    pub(super) fn on_worker_kept(&mut self, worker: WorkerId) {
+        if self.change_duty(worker, Duty::Draining, Duty::Serving) {
+            self.record(Fact::WorkerKept { worker });
+            // With one that is held to be bad, they may be too large a share.
+            self.pardon();
+            self.record_if_barred(worker);
+        }
+    }
+
+    /// Notes a change of a worker that is not lost, if it is one; else the message is old.
+    fn change_duty(&mut self, worker: WorkerId, from: Duty, to: Duty) -> bool {
+        let fits = |known: &Worker| known.duty == from && known.contact != Contact::Lost;
+        let fits = self.fleet.workers.get(&worker).is_some_and(fits);
+        if fits {
+            self.fleet.set_duty(worker, to);
+        } else {
+            self.stale += 1;
+        }
+        fits
     }
 
     /// Notes a change if it is one; else the message is old.

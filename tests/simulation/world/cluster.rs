@@ -187,6 +187,38 @@ impl World {
     }
 }
 
+/// The list of hosts, which somebody edits while the job runs.
+impl World {
+    pub(super) fn drain(&mut self) {
+        let all: Vec<WorkerId> = self.machines.keys().copied().collect();
+        let Some(worker) = self.random.pick(&all) else { return };
+        self.tell_all(Event::WorkerDraining(worker));
+        if self.random.chance(600) {
+            let time = self.random.between(1, 60) * 1000;
+            self.after(time, Happening::Relist(worker));
+        }
+    }
+
+    /// As a driver does: a worker that was not let go yet is kept, else its host joins as another.
+    pub(super) fn relist(&mut self, worker: WorkerId) {
+        if matches!(self.machines[&worker].state, Power::On | Power::Apart) {
+            return self.tell_all(Event::WorkerKept(worker));
+        }
+        let index = self.machines[&worker].name["node".len()..].parse().expect("names are made in `join`");
+        self.tell_all(Event::FleetGrows);
+        let time = self.random.between(1, 20) * 1000;
+        self.after(time, Happening::Join(index));
+        self.after(time + 1, Happening::Tell(Event::FleetComplete));
+    }
+
+    /// A worker that is let go cleans up: whoever wants something of it afterwards finds nothing.
+    pub(super) fn release(&mut self, worker: WorkerId) {
+        let machine = self.machines.get_mut(&worker).expect("it joined");
+        machine.state = Power::Off;
+        machine.outputs.clear();
+    }
+}
+
 /// Faults that strike whole workers.
 impl World {
     pub(super) fn strike(&mut self) {

@@ -45,6 +45,7 @@ impl World {
             | Action::Publish { .. }
             | Action::Withdraw { .. }
             | Action::Commit { .. }
+            | Action::Release { .. }
             | Action::Conclude(_) => false,
         };
         let beyond = actions.iter().position(is_beyond);
@@ -68,6 +69,8 @@ impl World {
                 Happening::Tell(Event::Committed { .. } | Event::CommitFailed { .. }) => false,
                 Happening::Tell(_)
                 | Happening::Join(_)
+                | Happening::Drain
+                | Happening::Relist(_)
                 | Happening::Fetch(..)
                 | Happening::End(..)
                 | Happening::Strike
@@ -89,7 +92,7 @@ impl World {
     /// Whether something that happens while there is no driver comes to nothing, or only later.
     pub(super) fn is_missed(&mut self, happening: &Happening) -> bool {
         let later = match happening {
-            Happening::Join(_) => true,
+            Happening::Join(_) | Happening::Drain | Happening::Relist(_) => true,
             Happening::Tell(
                 Event::AttemptStarted { .. }
                 | Event::AttemptProgressed { .. }
@@ -228,6 +231,8 @@ fn is_on_link(happening: &Happening, worker: WorkerId) -> bool {
         ) => of(other),
         Happening::Tell(_)
         | Happening::Join(_)
+        | Happening::Drain
+        | Happening::Relist(_)
         | Happening::Fetch(..)
         | Happening::End(..)
         | Happening::Commit(..)

@@ -1,0 +1,136 @@
+//! Looks again, while a job runs, at where its hosts come from: a file that somebody edits, or a tag on EC2.
+//!
+//! What it sees is handed on whole, and only when it is something else than before; what follows from it is the engine's.
+//! A list on the command line stays what it was.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use crate::error::Fault;
+use crate::fleet::{Fleet, Source, ec2};
+
+/// A file is taken as it is once nobody has changed it for so long: an editor may write it in pieces.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// What the list says now.
+#[derive(Debug)]
+pub enum Listed {
+    /// These hosts.
+    Hosts(Fleet),
+    /// It cannot be read; said once, until it can be.
+    Unreadable(Fault),
+}
+
+/// Tells of every change, looking so often. Ends when nobody listens; at once where nothing can change.
+pub async fn watch(source: Source, first: Fleet, every: Duration, changes: mpsc::Sender<Listed>) {
+    let watched = async {
+        match &source {
+            Source::ThisMachine | Source::List(_) => {}
+            Source::File(path) => watch_file(path, &source, every, &changes).await,
+            Source::Ec2(query) => watch_ec2(query, first, every, &changes).await,
+        }
+    };
+    tokio::select! {
+        () = watched => {}
+        () = changes.closed() => {}
+    }
+}
+
+async fn watch_file(path: &Path, source: &Source, every: Duration, changes: &mpsc::Sender<Listed>) {
+    let mut known = Look::at(path);
+    loop {
+        sleep(every).await;
+        let mut now = Look::at(path);
+        if now == known {
+            continue;
+        }
+        loop {
+            sleep(SETTLE).await;
+            let later = Look::at(path);
+            if std::mem::replace(&mut now, later) == now {
+                break;
+            }
+        }
+        known = now;
+        tell(changes, Fleet::resolve(source)).await;
+    }
+}
+
+async fn watch_ec2(query: &str, first: Fleet, every: Duration, changes: &mpsc::Sender<Listed>) {
+    let mut known = Some(first);
+    loop {
+        sleep(every).await;
+        let found = ec2::discover(query).await;
+        let now = found.as_ref().ok().cloned();
+        if now != known {
+            known = now;
+            tell(changes, found).await;
+        }
+    }
+}
+
+async fn tell(changes: &mpsc::Sender<Listed>, found: Result<Fleet, Fault>) {
+    let listed = found.map_or_else(Listed::Unreadable, Listed::Hosts);
+    // Nobody listens any more when the job is over.
+    let _over = changes.send(listed).await;
+}
+
+/// What tells one state of a file from another without reading it; none: it is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look(Option<(u64, u64, i64, i64, i64)>);
+
+impl Look {
+    fn at(path: &Path) -> Self {
+        let about = fs_err::metadata(path).ok();
+        Look(about.map(|it| (it.ino(), it.size(), it.mtime(), it.mtime_nsec(), it.ctime_nsec())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Duration = Duration::from_millis(10);
+
+    fn names(listed: Option<Listed>) -> Vec<String> {
+        match listed {
+            Some(Listed::Hosts(fleet)) => fleet.names(),
+            other => panic!("no hosts: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_change_of_a_file_is_told_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("workers.txt");
+        fs_err::write(&path, "a\n").expect("is written");
+        let source = Source::File(path.clone());
+        let (changes, mut seen) = mpsc::channel(8);
+        let first = Fleet::resolve(&source).expect("hosts");
+        let watching = tokio::spawn(watch(source, first, EVERY, changes));
+        tokio::time::timeout(3 * SETTLE, seen.recv()).await.expect_err("nothing has changed");
+        fs_err::write(&path, "a\nb\n").expect("is written");
+        assert_eq!(names(seen.recv().await), ["a", "b"]);
+        fs_err::write(&path, "b [\n").expect("is written");
+        assert!(matches!(seen.recv().await, Some(Listed::Unreadable(_))));
+        // As editors do: another file gets the name.
+        fs_err::write(folder.path().join("new"), "b\n").expect("is written");
+        fs_err::rename(folder.path().join("new"), &path).expect("is renamed");
+        assert_eq!(names(seen.recv().await), ["b"]);
+        drop(seen);
+        watching.await.expect("ends");
+    }
+
+    #[tokio::test]
+    async fn a_list_on_the_command_line_cannot_change() {
+        let source = Source::List("a,b".to_owned());
+        let first = Fleet::resolve(&source).expect("hosts");
+        let (changes, mut seen) = mpsc::channel(1);
+        watch(source, first, EVERY, changes).await;
+        assert!(seen.recv().await.is_none());
+    }
+}
