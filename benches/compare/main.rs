@@ -8,6 +8,7 @@
 mod contest;
 mod counting;
 mod data;
+mod datasets;
 mod driving;
 mod dying;
 mod events;
@@ -58,7 +59,7 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
 /// All contests, each made only when its turn has come.
 type Make = fn(&Data) -> anyhow::Result<Option<Contest>>;
 
-const CONTESTS: [(&str, Make); 9] = [
+const CONTESTS: [(&str, Make); 13] = [
     ("wordcount", counting::here),
     ("python", programs::python),
     ("sort", sorting::here),
@@ -68,6 +69,10 @@ const CONTESTS: [(&str, Make); 9] = [
     ("driver", driving::tasks),
     ("resume", dying::killed_at_half),
     ("scheduler", events::cost),
+    ("fs-put", datasets::put),
+    ("fs-get", datasets::get),
+    ("fs-ls", datasets::list),
+    ("fs-wordcount", datasets::in_place),
 ];
 
 fn run(wish: &Wish) -> anyhow::Result<()> {

@@ -26,6 +26,9 @@
 //! A task can have several live attempts: the first commit wins, of maps with a segment the first that ends, and the others
 //! are dropped as beaten. Copies of stragglers are looked for by time, see [`Scheduler::deadline`].
 //!
+//! A map whose split lies on disks of workers goes to one of those while there is one with room; to another only where a
+//! slot would stay free. It is a preference, and no task waits for it longer than for a slot.
+//!
 //! Places kept free for what comes. Draining: fewer places in `worker`.
 
 mod blame;
@@ -112,7 +115,7 @@ impl Scheduler {
         Scheduler {
             epoch: config.epoch,
             now: Moment::default(),
-            tasks: Tasks::new(config.maps, config.reduces),
+            tasks: Tasks::new(config.maps, config.homes, config.reduces),
             fleet: Fleet::new(config.rules.clone()),
             rules: config.rules,
             hiring: Hiring::Open,
