@@ -5,6 +5,7 @@
 
 mod answer;
 mod holdings;
+mod seat;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -14,8 +15,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+pub use seat::Host;
+use seat::Reads;
+
 use super::ask::Asked;
-use super::collect::{Collector, PartPlace, Trouble};
+use super::collect::{Collector, Trouble};
 use super::copies::{COPIES, Copies};
 use super::host::Note;
 use super::opening::Opening;
@@ -77,48 +81,6 @@ pub struct Engine {
     pub hosts_seen: Fold,
     /// Facts, segments and results of the moment.
     pub desk: Desk,
-}
-
-/// A host as the engine needs it.
-pub struct Host {
-    /// Its name for people.
-    pub name: String,
-    /// Where its orders go.
-    pub orders: mpsc::UnboundedSender<ToWorker>,
-    /// Where the parts of its attempts are.
-    pub parts: PartPlace,
-    /// Whether it waits for news of segments.
-    reads: Reads,
-    /// How many of the published segments it was told of,
-    told: usize,
-    /// and of how many of the other workers.
-    acquainted: usize,
-    /// Whether it may still join.
-    pending: bool,
-    /// Whether it has joined and was not given up.
-    present: bool,
-}
-
-/// What the attempts on a host read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reads {
-    /// Splits only, so far.
-    Splits,
-    /// Segments too.
-    Segments,
-}
-
-impl Host {
-    /// A host that was not heard of yet.
-    pub fn new(name: String, orders: mpsc::UnboundedSender<ToWorker>, parts: PartPlace) -> Self {
-        Host { name, orders, parts, reads: Reads::Splits, told: 0, acquainted: 0, pending: true, present: false }
-    }
-
-    /// A host that was given up under an earlier driver: nobody takes its orders.
-    pub fn gone(name: String) -> Self {
-        let orders = mpsc::unbounded_channel().0;
-        Host { pending: false, ..Host::new(name, orders, PartPlace::Here) }
-    }
 }
 
 /// Ends at a moment, if there is one.
