@@ -8,6 +8,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// A number by chance: the standard library keys its hash tables by chance, and each a different one.
+pub fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
 /// A job's name on this machine, such as `wordcount-7k2m9q`: letters, digits and dashes, at most 40 bytes, so that it
 /// can stand in any path, socket name or shell line as it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -10,6 +10,8 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "ec2")]
 pub mod cloud;
+pub mod dataset;
+pub mod datasets;
 pub mod driver;
 pub mod error;
 pub mod facts;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// know each other, except that all may stand on rows of lower ranks.
 const RANKS: &[(u32, &[&str])] = &[
     (0, &["ids", "units", "clock", "error", "folders"]),
-    (1, &["shuffle", "input", "job", "facts", "protocol"]),
+    (1, &["shuffle", "dataset", "input", "job", "facts", "protocol"]),
     (2, &["scheduler"]),
     (2, &["journal", "report", "progress", "reliability"]),
     (2, &["worker"]),

@@ -8,6 +8,7 @@
 mod contest;
 mod counting;
 mod data;
+mod datasets;
 mod driving;
 mod dying;
 mod events;
@@ -59,7 +60,7 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
 /// All contests, each made only when its turn has come.
 type Make = fn(&Data) -> anyhow::Result<Option<Contest>>;
 
-const CONTESTS: [(&str, Make); 11] = [
+const CONTESTS: [(&str, Make); 15] = [
     ("wordcount", counting::here),
     ("python", programs::python),
     ("sort", sorting::here),
@@ -71,6 +72,10 @@ const CONTESTS: [(&str, Make); 11] = [
     ("slow-host", troubles::slow_host),
     ("dying-host", troubles::dying_host),
     ("scheduler", events::cost),
+    ("fs-put", datasets::put),
+    ("fs-get", datasets::get),
+    ("fs-ls", datasets::list),
+    ("fs-wordcount", datasets::in_place),
 ];
 
 fn run(wish: &Wish) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ mod clean;
 mod cloud;
 mod context;
 mod explain;
+mod fs;
 mod hosts;
 mod jobs;
 mod logs;
@@ -37,6 +38,7 @@ Examples:
   runner --workers workers.txt mapreduce wordcount books/ counts
   runner mapreduce --map 'python3 m.py' --reduce 'python3 r.py' --file m.py --file r.py books/ out
   runner --workers workers.txt workers check           who answers, with what; who does not, and why
+  runner fs put books/ data                            onto the workers' disks; then fs:data
   runner jobs                                          what ran here, and how it ended
   runner resume wordcount-7k2m9q                       goes on with a job that was interrupted
   runner logs wordcount-7k2m9q map-3                   what a task said on stderr
@@ -88,6 +90,9 @@ struct Shared {
 #[derive(Debug, Subcommand)]
 enum Command {
     Mapreduce(Box<mapreduce::Args>),
+    /// Put data onto the workers' own disks, and look after it there
+    #[command(subcommand)]
+    Fs(fs::Command),
     /// List the jobs that were started on this machine
     Jobs,
     /// Go on with a job that was interrupted or whose driver is gone
@@ -150,6 +155,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Worker(command) => worker::run(command),
         Command::Mapreduce(args) => mapreduce::run(*args, &Context::resolve(&cli.shared)?),
+        Command::Fs(command) => fs::run(command, &Context::resolve(&cli.shared)?),
         Command::Jobs => jobs::run(&Context::resolve(&cli.shared)?),
         Command::Resume(args) => resume::run(&args, &Context::resolve(&cli.shared)?),
         Command::Logs(args) => logs::run(&args, &Context::resolve(&cli.shared)?),

@@ -52,7 +52,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         hosts::lead(context, &stored.source)?;
     }
     let ssh_config = context.settings.ssh.config.clone().or(stored.ssh_config);
-    let output = args.output.as_deref().map(|typed| place::output(typed, false)).transpose()?;
+    let output = args.output.as_deref().map(|typed| place::output(typed, false, None)).transpose()?;
     let output = output.map(|output| output.folder);
     let force = if args.force { Force::Yes } else { Force::No };
     let means = means(context, ssh_config.as_deref())?;

@@ -1,5 +1,5 @@
-//! The hidden commands by which a driver runs a worker: `runner worker serve`, `attach`, `peer`, `kept`, `supervise` and
-//! `hash`.
+//! The hidden commands by which a driver runs a worker: `runner worker serve`, `attach`, `peer`, `kept`, `data`,
+//! `supervise` and `hash`.
 //!
 //! They look at no settings: a worker's machine is not the user's desk. But its owner may have said what is lent.
 
@@ -15,7 +15,7 @@ use crate::settings::Environment;
 use crate::units::Span;
 use crate::worker::owner::Owner;
 use crate::worker::peers::{self, entrance};
-use crate::worker::{attach, kept, serve, supervise};
+use crate::worker::{attach, data, kept, serve, supervise};
 
 /// What a driver asks of our binary on a worker.
 #[derive(Debug, clap::Subcommand)]
@@ -56,6 +56,12 @@ pub enum Command {
     },
     /// Take out the lines in authorized_keys whose workers are gone
     Sweep,
+    /// Serve a data folder on the standard streams
+    Data {
+        /// The folder; the usual one in the home if none is given
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
     /// Run a command so that nothing of it survives
     Supervise {
         /// The niceness at which it runs at least
@@ -91,6 +97,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             let lifeline = supervise::inherited_lifeline().context("this command is for the worker to call")?;
             supervise::run(&command, nice, lifeline)
         }
+        Command::Data { folder } => data::session::run(folder.as_deref()),
         Command::Hash => {
             let hash = build::hash()?;
             output::print(|out| writeln!(out, "{hash}"))

@@ -1,7 +1,7 @@
 //! Fetching what attempts leave: output parts for their commit, stderr for the logs.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err::File;
@@ -10,10 +10,13 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::feed::Feed;
 use super::output::OutputFolder;
+use crate::datasets::JobOutput;
 use crate::facts::Work;
 use crate::fleet::{HostSpec, Place};
 use crate::ids::{AttemptId, WorkerId};
 use crate::protocol::bulk::Request;
+use crate::protocol::data::DataError;
+use crate::worker::part_in;
 
 /// Results that are fetched at once.
 const FETCHES_MAX: usize = 32;
@@ -55,7 +58,16 @@ impl Collector {
     ///
     /// # Errors
     /// When it does not arrive as the worker made it, or cannot be written.
-    pub async fn commit(&self, attempt: AttemptId, place: PartPlace, work: &Work) -> Result<(), Trouble> {
+    pub async fn commit(
+        &self,
+        attempt: AttemptId,
+        worker: WorkerId,
+        place: PartPlace,
+        work: &Work,
+    ) -> Result<(), Trouble> {
+        if let Some(dataset) = self.output.dataset() {
+            return self.keep(dataset, attempt, worker).await;
+        }
         if let PartPlace::Worker(worker) = place {
             let hash = self.pull(worker, Request::Output { attempt }, self.output.part(attempt)).await?;
             if hash != work.hash {
@@ -63,6 +75,37 @@ impl Collector {
             }
         }
         self.output.commit_part(attempt, work.bytes_out).map_err(Trouble::there)
+    }
+
+    /// Makes a part one of a dataset, where it lies.
+    async fn keep(&self, dataset: &JobOutput, attempt: AttemptId, worker: WorkerId) -> Result<(), Trouble> {
+        // Waits while its connection is made again.
+        self.feed.reach(worker).await.ok_or_else(|| Trouble::there("the worker is gone"))?;
+        let _place = self.places.acquire().await.map_err(Trouble::there)?;
+        let part = part_in(Path::new(""), attempt).display().to_string();
+        let kept = dataset.commit(attempt.task.index, part, worker, |worker| self.feed.now(worker)).await;
+        kept.map_err(|error| match error {
+            DataError::Busy(text) => Trouble::Here(text),
+            error => Trouble::there(error),
+        })
+    }
+
+    /// Gives the whole its final name.
+    ///
+    /// # Errors
+    /// When that cannot be done; see [`OutputFolder::finish`].
+    pub fn finish(&self) -> anyhow::Result<()> {
+        let Some(dataset) = self.output.dataset() else { return self.output.finish() };
+        let finish = dataset.finish(|worker| self.feed.now(worker));
+        // The engine stands still meanwhile, as it does for a folder.
+        Ok(tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(finish))?)
+    }
+
+    /// Removes a dataset that will not be complete, while its workers are there.
+    pub async fn discard(&self) {
+        if let Some(dataset) = self.output.dataset() {
+            dataset.discard(|worker| self.feed.now(worker)).await;
+        }
     }
 
     /// Saves what an attempt wrote to stderr, whole or not at all.

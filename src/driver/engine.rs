@@ -372,9 +372,12 @@ impl Engine {
 
     fn publish_output(&mut self) -> anyhow::Result<End> {
         self.journal.sync()?;
-        let Err(error) = self.output.finish() else { return Ok(End::Done) };
-        self.desk.unpublished = true;
+        let Err(error) = self.collector.finish() else { return Ok(End::Done) };
         let kind = error.downcast_ref().map_or(Kind::Data, |fault: &Fault| fault.kind);
+        if self.output.dataset().is_some() {
+            return Ok(End::Failed { kind, text: format!("{error:#}") });
+        }
+        self.desk.unpublished = true;
         let place = self.output.temporary().display();
         Ok(End::Failed { kind, text: format!("{error:#}; the complete result stays in {place}") })
     }

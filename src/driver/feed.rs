@@ -8,16 +8,20 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::pack;
+use crate::datasets::Uploads;
 use crate::ids::WorkerId;
-use crate::input::{Split, SplitReader};
+use crate::input::{Home, Split, SplitReader};
 use crate::job::ShippedFile;
 use crate::protocol::bulk::{Mux, Outgoing, Request, Serve};
+use crate::protocol::data::{DataRequest, PartId};
 
 /// Serves one job.
 pub struct Feed {
     splits: Arc<Vec<Split>>,
     files: Vec<ShippedFile>,
     workers: Mutex<BTreeMap<WorkerId, watch::Sender<Line>>>,
+    /// Copies of parts of datasets, on their way from worker to worker.
+    uploads: Arc<Uploads>,
 }
 
 /// The bulk connection of a worker.
@@ -32,9 +36,17 @@ enum Line {
 }
 
 impl Feed {
-    /// Serves these splits and files.
-    pub fn new(splits: Arc<Vec<Split>>, files: Vec<ShippedFile>) -> Self {
-        Feed { splits, files, workers: Mutex::default() }
+    /// Serves these splits, files and copies of parts.
+    pub fn new(splits: Arc<Vec<Split>>, files: Vec<ShippedFile>, uploads: Arc<Uploads>) -> Self {
+        Feed { splits, files, workers: Mutex::default(), uploads }
+    }
+
+    /// The bulk connection of a worker, if there is one in this moment.
+    pub fn now(&self, worker: WorkerId) -> Option<Mux> {
+        match &*self.lines().get(&worker)?.borrow() {
+            Line::Connected(mux) => Some(mux.clone()).filter(|mux| !mux.is_closed()),
+            Line::Apart | Line::Gone => None,
+        }
     }
 
     /// The bulk connection of a worker; waits while it is being made again. None once the worker is gone.
@@ -85,6 +97,14 @@ impl Feed {
 
     async fn input(&self, split: u32, out: Outgoing) -> io::Result<()> {
         let splits = Arc::clone(&self.splits);
+        if let Some(Split { home: Home::Dataset { name, generation, part, holders }, codec, pieces, .. }) =
+            splits.get(split as usize)
+            && let [piece] = pieces.as_slice()
+        {
+            let part = PartId { name: name.clone(), generation: *generation, index: *part };
+            let request = DataRequest::Split { part, codec: *codec, start: piece.start, end: piece.end };
+            return self.pass_on(holders, request, out).await;
+        }
         let open = move || {
             let split = splits.get(split as usize).ok_or_else(|| io::Error::other("there is no such split"))?;
             SplitReader::open(split)
@@ -96,6 +116,33 @@ impl Feed {
     async fn file(&self, index: u32, out: Outgoing) -> io::Result<()> {
         let file = self.files.get(index as usize).ok_or_else(|| io::Error::other("there is no such file"))?;
         out.send_all(pack::open(file)?).await.map(drop)
+    }
+
+    /// Passes a split of a dataset on from a worker that has it; from the next one, where the first cannot go on. Those that
+    /// are being reached are waited for only when the others are of no use.
+    async fn pass_on(&self, holders: &[WorkerId], request: DataRequest, mut out: Outgoing) -> io::Result<()> {
+        let (mut sent, mut why) = (0, "no worker that has it is there".to_owned());
+        let (there, apart): (Vec<WorkerId>, Vec<WorkerId>) =
+            holders.iter().copied().partition(|holder| self.now(*holder).is_some());
+        for holder in there.into_iter().chain(apart) {
+            let Some(mux) = self.reach(holder).await else { continue };
+            // All copies are the same bytes.
+            let mut incoming = mux.fetch_from(Request::Data(request.clone()), sent);
+            loop {
+                match incoming.next().await {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(bytes)) => {
+                        out.send(&bytes).await?;
+                        sent += bytes.len() as u64;
+                    }
+                    Err(error) => {
+                        why = error.to_string();
+                        break;
+                    }
+                }
+            }
+        }
+        Err(io::Error::other(format!("no copy of a part of a dataset can be read: {why}")))
     }
 
     /// Passes segments on from the worker that holds them. Where its connection breaks, the next one is waited for.
@@ -126,7 +173,8 @@ impl Serve for Feed {
                 Request::Input { split } => self.input(split, out).await,
                 Request::File { index } => self.file(index, out).await,
                 Request::Segments { holder, .. } => self.relay(holder, request, out).await,
-                Request::Output { .. } | Request::Stderr { .. } => {
+                Request::Data(DataRequest::Upload { ticket }) => self.uploads.send(ticket, out).await,
+                Request::Output { .. } | Request::Stderr { .. } | Request::Data(_) => {
                     Err(io::Error::other("the driver has no results to give"))
                 }
             };

@@ -1,16 +1,18 @@
-//! The output folder: parts under temporary names, renamed by commit; the whole under a temporary name, renamed when it
-//! is complete.
+//! The output: a dataset, whose parts stay on the workers ([`JobOutput`]), or a folder. In a folder, parts are under
+//! temporary names and renamed by commit; the whole is under a temporary name and renamed when it is complete.
 //!
 //! So an output that exists is complete, and one that is to be replaced stays as it was until then.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use fs_err::File;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::datasets::{JobOutput, Uploads};
 use crate::error::{Fault, Kind};
 use crate::ids::{AttemptId, JobId, TaskId};
 use crate::job::Output;
@@ -20,11 +22,15 @@ use crate::worker::{part_in, part_name};
 const SUCCESS: &str = "_SUCCESS";
 
 /// The output of a running job.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct OutputFolder {
     output: Output,
-    /// Beside the final folder, so that a rename is all that it takes.
+    /// Beside the final folder, so that a rename is all that it takes; empty for a dataset.
     temporary: PathBuf,
+    /// Where the parts stay on the workers instead.
+    dataset: Option<Arc<JobOutput>>,
+    /// What workers fetch from each other for that.
+    uploads: Arc<Uploads>,
 }
 
 impl OutputFolder {
@@ -34,6 +40,10 @@ impl OutputFolder {
     /// A [`Fault`] of kind `OutputExists`.
     pub fn check(output: &Output) -> Result<(), Fault> {
         let shown = output.folder.display();
+        // Of a dataset, the hosts were asked when it was planned.
+        if output.dataset.is_some() {
+            return Ok(());
+        }
         if fs_err::symlink_metadata(&output.folder).is_err() {
             return Ok(());
         }
@@ -53,8 +63,23 @@ impl OutputFolder {
     /// # Errors
     /// When the folder's name is none.
     pub fn of(output: Output, job: &JobId) -> anyhow::Result<Self> {
+        let uploads: Arc<Uploads> = Arc::default();
+        if let Some(dataset) = output.dataset.clone() {
+            let dataset = Some(Arc::new(JobOutput::new(dataset, Arc::clone(&uploads))));
+            return Ok(OutputFolder { output, temporary: PathBuf::new(), dataset, uploads });
+        }
         let temporary = beside(&output.folder, &format!("runner-{job}"))?;
-        Ok(OutputFolder { output, temporary })
+        Ok(OutputFolder { output, temporary, dataset: None, uploads })
+    }
+
+    /// The dataset that it becomes, if it is to be one.
+    pub fn dataset(&self) -> Option<&Arc<JobOutput>> {
+        self.dataset.as_ref()
+    }
+
+    /// What workers fetch from each other.
+    pub fn uploads(&self) -> Arc<Uploads> {
+        Arc::clone(&self.uploads)
     }
 
     /// Makes the temporary folder, or takes up the one that is there.
@@ -63,7 +88,9 @@ impl OutputFolder {
     /// When it cannot be made.
     pub fn create(output: Output, job: &JobId) -> anyhow::Result<Self> {
         let output = OutputFolder::of(output, job)?;
-        fs_err::create_dir_all(&output.temporary)?;
+        if output.dataset.is_none() {
+            fs_err::create_dir_all(&output.temporary)?;
+        }
         Ok(output)
     }
 
@@ -165,6 +192,9 @@ impl OutputFolder {
 
     /// Removes everything that the job made of its output.
     pub fn abandon(&self) {
+        if self.dataset.is_some() {
+            return;
+        }
         let _gone = fs_err::remove_dir_all(&self.temporary);
     }
 }
@@ -205,7 +235,7 @@ mod tests {
     }
 
     fn folder(parent: &Path, overwrite: bool) -> OutputFolder {
-        let output = Output { folder: parent.join("out"), overwrite };
+        let output = Output { folder: parent.join("out"), overwrite, dataset: None };
         OutputFolder::create(output, &JobId::new("x", 1)).expect("is made")
     }
 
@@ -240,7 +270,7 @@ mod tests {
         let target = parent.path().join("out");
         fs_err::create_dir(&target).expect("is made");
         fs_err::write(target.join("part-00009"), "old").expect("is written");
-        assert!(OutputFolder::check(&Output { folder: target.clone(), overwrite: false }).is_err());
+        assert!(OutputFolder::check(&Output { folder: target.clone(), overwrite: false, dataset: None }).is_err());
         let output = folder(parent.path(), true);
         assert!(target.join("part-00009").exists());
         output.finish().expect("finishes");
@@ -253,7 +283,7 @@ mod tests {
         let parent = tempfile::tempdir().expect("a folder");
         let target = parent.path().join("out");
         fs_err::create_dir(&target).expect("is made");
-        let output = Output { folder: target.clone(), overwrite: true };
+        let output = Output { folder: target.clone(), overwrite: true, dataset: None };
         OutputFolder::check(&output).expect("an empty one may go");
         fs_err::write(target.join("thesis.tex"), "years").expect("is written");
         assert_eq!(OutputFolder::check(&output).map_err(|fault| fault.kind), Err(Kind::OutputExists));

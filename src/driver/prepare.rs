@@ -48,7 +48,8 @@ pub async fn prepare(
         Setup::UnderWay => {}
         Setup::Awaited => {
             let slots = slots_of(host, shared, line);
-            let mut assignment = Assignment { worker, slots, memory: host.memory, ..shared.assignment.clone() };
+            let mut assignment =
+                Assignment { worker, slots, memory: host.memory, data: host.data.clone(), ..shared.assignment.clone() };
             if host.place == Place::Ssh {
                 assignment.output_here = None;
             }

@@ -76,6 +76,10 @@ pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
     let (journal, contents) = Journal::open(&folder.journal())?;
     let mut known = Known::fold(contents.facts.iter().map(|stamped| &stamped.fact));
     refuse_ended(&known, &id, &job.output.folder)?;
+    if job.output.dataset.is_some() {
+        let text = format!("job {id} makes a dataset, whose parts are known to its own driver alone: start it again");
+        return Err(Fault::usage(text).into());
+    }
     job.fleet = fleet.unwrap_or(job.fleet);
     job.source = source.unwrap_or(job.source);
     job.output.folder = output.unwrap_or(job.output.folder);
@@ -325,6 +329,8 @@ fn finished(folder: &JobFolder, known: &Known) -> super::engine::FinishedAttempt
 
 fn scheduler(start: &Start, known: &Known, epoch: Epoch, remembered: Vec<Remembered>) -> Scheduler {
     let maps = start.splits.iter().map(crate::input::Split::bytes).collect();
-    let config = Config { maps, reduces: start.job.job.reduces(), remembered, epoch, rules: start.job.rules.clone() };
+    let homes = super::run::homes(&start.splits);
+    let config =
+        Config { maps, homes, reduces: start.job.job.reduces(), remembered, epoch, rules: start.job.rules.clone() };
     Scheduler::resume(clock::now(), config, known)
 }

@@ -81,6 +81,7 @@ pub async fn run(request: Request) -> anyhow::Result<()> {
     let plan = plan(&job, &splits, &id);
     let scheduler = Scheduler::new(Config {
         maps: plan.splits.clone(),
+        homes: homes(&splits),
         reduces: plan.reduces,
         remembered: remember::marks(&means.state, &mut means.progress),
         epoch: Epoch(0),
@@ -151,7 +152,7 @@ pub(super) fn shared(
         build,
         reign,
         transport,
-        feed: Arc::new(Feed::new(Arc::clone(&start.splits), start.job.job.files.clone())),
+        feed: Arc::new(Feed::new(Arc::clone(&start.splits), start.job.job.files.clone(), start.output.uploads())),
         assignment: Assignment {
             job: start.job.job.clone(),
             id: start.id.clone(),
@@ -160,6 +161,8 @@ pub(super) fn shared(
             memory: None,
             output_here: Some(start.output.temporary().to_owned()),
             peers: None,
+            data: None,
+            output_data: start.job.output.dataset.clone().map(|dataset| (dataset.name, dataset.generation)),
         },
         timing: start.job.timing,
         closing: TaskTracker::new(),
@@ -217,6 +220,9 @@ impl Start {
         let end = engine.run(self.beginning).await;
         let ended = Ended { end, interrupted_by: engine.interrupted_by(), keeps_result: engine.keeps_result() };
         remember::keep(&self.state, &engine.hosts_seen, &mut engine.progress);
+        if ended.parting() == Parting::End && !matches!(ended.end, Ok(End::Done)) {
+            engine.collector.discard().await;
+        }
         take_down(engine, &shared, ended.parting()).await;
         if ended.parting() == Parting::End && !ended.keeps_result {
             self.output.abandon();
@@ -272,6 +278,11 @@ pub(super) fn plan(job: &StoredJob, splits: &[Split], id: &JobId) -> Plan {
         splits: bytes,
         reduces: job.job.reduces(),
     }
+}
+
+/// The workers that have each split.
+pub(super) fn homes(splits: &[Split]) -> Vec<Vec<WorkerId>> {
+    splits.iter().map(|split| split.home.holders().to_vec()).collect()
 }
 
 /// This driver's turn at a job.

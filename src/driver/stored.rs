@@ -184,7 +184,7 @@ impl Files {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{Codec, Piece};
+    use crate::input::{Codec, Home, Piece};
     use crate::job::{Limits, Step};
     use crate::shuffle::record::KeyRule;
     use std::ffi::OsString;
@@ -210,7 +210,7 @@ mod tests {
                 env: Vec::new(),
                 limits: Limits::default(),
             },
-            output: Output { folder: "/out".into(), overwrite: false },
+            output: Output { folder: "/out".into(), overwrite: false, dataset: None },
             files: 1,
             source: Source::ThisMachine,
             fleet,
@@ -245,7 +245,7 @@ mod tests {
     fn splits_come_back_whatever_their_paths_are() {
         let split = |path: &[u8]| {
             let path = OsString::from_vec(path.to_vec()).into();
-            Split { source: 0, codec: Codec::Plain, pieces: vec![Piece { path, start: 1, end: 9 }] }
+            Split { source: 0, codec: Codec::Plain, pieces: vec![Piece { path, start: 1, end: 9 }], home: Home::Driver }
         };
         let splits = [split(b"/in/a"), split(b"/in/\xff\n"), split("/in/ü".as_bytes())];
         let lines = splits_to_lines(&splits).expect("are stored");

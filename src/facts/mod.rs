@@ -308,6 +308,10 @@ pub struct Work {
     pub bytes_relayed: u64,
     /// For a reduce, bytes of segments as stored that were on its worker.
     pub bytes_in_place: u64,
+    /// Bytes of a dataset that it read from a disk of its own worker,
+    pub bytes_local: u64,
+    /// and those that came from another worker.
+    pub bytes_distant: u64,
     /// Sorted runs that did not fit in memory.
     pub spills: u32,
     /// The identity of the output: equal for equal content, whatever the codec. 0 where it may differ from host to host

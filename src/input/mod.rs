@@ -5,7 +5,7 @@
 //! itself where both are one. Nothing here knows who that is.
 //!
 //! What was typed becomes files ([`list`](list::list)), these become splits ([`plan`](plan::plan)), a split becomes
-//! bytes ([`SplitReader`]), decompressed where need be ([`decode`](decode::decode)) and taken apart into lines
+//! bytes ([`SplitReader`], or [`VerifiedFile`] below it for a part of a dataset), decompressed where need be ([`decode`](decode::decode)) and taken apart into lines
 //! ([`LineReader`]). Only `sort` looks at its input beforehand ([`sample_keys`](sample::sample_keys)).
 
 pub mod decode;
@@ -15,12 +15,14 @@ pub mod plan;
 pub mod read;
 pub mod sample;
 pub mod split;
+mod verified;
 
 pub use lines::LineReader;
 pub use list::InputFile;
 pub use plan::PlanConfig;
 pub use read::SplitReader;
-pub use split::{Codec, Piece, Split};
+pub use split::{Codec, Home, Piece, Split};
+pub use verified::VerifiedFile;
 
 /// How much is read at once: enough that system calls do not count, little enough for a core's cache.
 const BLOCK: usize = 256 << 10;

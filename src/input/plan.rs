@@ -4,7 +4,7 @@
 //! share its work. Nothing here touches a file.
 
 use super::list::InputFile;
-use super::split::{Codec, Piece, Split};
+use super::split::{Codec, Home, Piece, Split};
 
 /// A bound on the files of one split: a task opens them one after the other, and its description travels.
 const PIECES_MAX: usize = 4096;
@@ -33,42 +33,48 @@ pub fn plan(sources: &[Vec<InputFile>], config: PlanConfig) -> Vec<Split> {
 
 fn plan_source(source: u32, files: &[InputFile], config: PlanConfig, splits: &mut Vec<Split>) {
     let split_size = config.split_size.max(1);
-    let split = |codec, pieces| Split { source, codec, pieces };
     let mut group = Group::default();
     for file in files.iter().filter(|file| file.bytes > 0) {
-        let is_small = config.combine && file.codec == Codec::Plain && file.bytes <= split_size;
-        if !is_small || !group.has_room(file.bytes, split_size) {
-            splits.extend(group.take().map(|pieces| split(Codec::Plain, pieces)));
+        // A part of a dataset stays by itself: who has it may not have the next one.
+        let alone = matches!(file.home, Home::Dataset { .. });
+        let is_small = config.combine && file.codec == Codec::Plain && file.bytes <= split_size && !alone;
+        if !is_small || !group.has_room(file, split_size) {
+            splits.extend(group.take(source));
         }
         if is_small {
             group.push(file);
         } else {
-            splits.extend(cut(file, split_size).map(|piece| split(file.codec, vec![piece])));
+            let split = |piece| Split { source, codec: file.codec, pieces: vec![piece], home: file.home.clone() };
+            splits.extend(cut(file, split_size).map(split));
         }
     }
-    splits.extend(group.take().map(|pieces| split(Codec::Plain, pieces)));
+    splits.extend(group.take(source));
 }
 
 /// Small files that will be a split.
 #[derive(Default)]
 struct Group {
     bytes: u64,
+    home: Option<Home>,
     pieces: Vec<Piece>,
 }
 
 impl Group {
-    fn has_room(&self, bytes: u64, split_size: u64) -> bool {
-        self.bytes.saturating_add(bytes) <= split_size && self.pieces.len() < PIECES_MAX
+    fn has_room(&self, file: &InputFile, split_size: u64) -> bool {
+        let fits = self.bytes.saturating_add(file.bytes) <= split_size && self.pieces.len() < PIECES_MAX;
+        fits && self.home.as_ref().is_none_or(|home| *home == file.home)
     }
 
     fn push(&mut self, file: &InputFile) {
         self.bytes += file.bytes;
+        self.home = Some(file.home.clone());
         self.pieces.push(Piece { path: file.path.clone(), start: 0, end: file.bytes });
     }
 
     /// What came together, if anything did; the group begins anew.
-    fn take(&mut self) -> Option<Vec<Piece>> {
-        Some(std::mem::take(self).pieces).filter(|pieces| !pieces.is_empty())
+    fn take(&mut self, source: u32) -> Option<Split> {
+        let Group { home, pieces, .. } = std::mem::take(self);
+        Some(Split { source, codec: Codec::Plain, pieces, home: home? })
     }
 }
 
@@ -97,7 +103,7 @@ mod tests {
     fn file(name: &str, bytes: u64) -> InputFile {
         let path = format!("/{name}").into();
         let codec = Codec::of(std::path::Path::new(name));
-        InputFile { path, bytes, codec }
+        InputFile { path, bytes, codec, home: Home::Driver }
     }
 
     /// A plan in words: pieces by `+`, splits by spaces.

@@ -14,6 +14,7 @@ use memchr::memchr;
 
 use super::BLOCK;
 use super::split::{Codec, Piece, Split};
+use super::verified::VerifiedFile;
 
 /// The first look behind a border: most records are shorter.
 const PEEK: usize = 4 << 10;
@@ -25,6 +26,41 @@ pub struct SplitReader {
     codec: Codec,
     piece: Option<PieceReader>,
     rest: vec::IntoIter<Piece>,
+}
+
+/// Where a piece is read from.
+#[derive(Debug)]
+enum Source {
+    File(File),
+    /// A part of a dataset: what is read of it was compared with its hash.
+    Part(VerifiedFile),
+}
+
+impl Source {
+    fn open(path: &Path) -> io::Result<Source> {
+        File::open(path).map(Source::File)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        match self {
+            Source::File(file) => Ok(file.metadata()?.len()),
+            Source::Part(part) => Ok(part.len()),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Source::File(file) => file.path(),
+            Source::Part(part) => part.path(),
+        }
+    }
+
+    fn read_at(&mut self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        match self {
+            Source::File(file) => file.read_at(buffer, at),
+            Source::Part(part) => part.read_at(buffer, at),
+        }
+    }
 }
 
 impl SplitReader {
@@ -39,9 +75,19 @@ impl SplitReader {
         Ok(reader)
     }
 
+    /// Reads a split that is a piece of a part, from that part.
+    ///
+    /// # Errors
+    /// As for [`SplitReader::open`].
+    pub fn of_part(split: &Split, part: VerifiedFile) -> io::Result<Self> {
+        let [piece] = split.pieces.as_slice() else { return Err(io::Error::other("a part has one piece")) };
+        let piece = PieceReader::new(Source::Part(part), piece, split.codec)?;
+        Ok(SplitReader { codec: split.codec, piece: Some(piece), rest: Vec::new().into_iter() })
+    }
+
     fn open_next(&mut self) -> io::Result<()> {
         self.piece = match self.rest.next() {
-            Some(piece) => Some(PieceReader::open(&piece, self.codec)?),
+            Some(piece) => Some(PieceReader::new(Source::open(&piece.path)?, &piece, self.codec)?),
             None => None,
         };
         Ok(())
@@ -66,7 +112,7 @@ impl Read for SplitReader {
 
 #[derive(Debug)]
 struct PieceReader {
-    file: File,
+    source: Source,
     at: u64,
     end: u64,
     phase: Phase,
@@ -84,18 +130,17 @@ enum Phase {
 }
 
 impl PieceReader {
-    fn open(piece: &Piece, codec: Codec) -> io::Result<Self> {
-        let file = File::open(&piece.path)?;
-        let bytes = file.metadata()?.len();
+    fn new(mut source: Source, piece: &Piece, codec: Codec) -> io::Result<Self> {
+        let bytes = source.bytes()?;
         if bytes < piece.end {
             return Err(shrunk(&piece.path, bytes));
         }
         let at = match codec {
-            Codec::Plain => first_record(&file, piece.start, piece.end)?,
+            Codec::Plain => first_record(&mut source, piece.start, piece.end)?,
             Codec::Gzip | Codec::Zstd | Codec::Bzip2 | Codec::Xz => piece.start,
         };
         let phase = if at < piece.end { Phase::Body } else { Phase::Done };
-        Ok(PieceReader { file, at, end: piece.end, phase, codec })
+        Ok(PieceReader { source, at, end: piece.end, phase, codec })
     }
 
     /// The next bytes, none at the end. The buffer is not empty.
@@ -109,9 +154,9 @@ impl PieceReader {
 
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = up_to(self.end - self.at, buffer.len());
-        let bytes = self.file.read_at(&mut buffer[..room], self.at)?;
+        let bytes = self.source.read_at(&mut buffer[..room], self.at)?;
         if bytes == 0 {
-            return Err(shrunk(self.file.path(), self.at));
+            return Err(shrunk(self.source.path(), self.at));
         }
         self.at += bytes as u64;
         if self.at == self.end {
@@ -123,7 +168,7 @@ impl PieceReader {
 
     fn read_tail(&mut self, buffer: &mut [u8], room: usize) -> io::Result<usize> {
         let room = room.min(buffer.len());
-        let bytes = self.file.read_at(&mut buffer[..room], self.at)?;
+        let bytes = self.source.read_at(&mut buffer[..room], self.at)?;
         self.at += bytes as u64;
         self.phase = Phase::Done;
         if bytes == 0 {
@@ -139,7 +184,7 @@ impl PieceReader {
 }
 
 /// Where the first record begins that begins within a range; `end` if none does.
-fn first_record(file: &File, start: u64, end: u64) -> io::Result<u64> {
+fn first_record(source: &mut Source, start: u64, end: u64) -> io::Result<u64> {
     if start == 0 {
         return Ok(0);
     }
@@ -148,9 +193,9 @@ fn first_record(file: &File, start: u64, end: u64) -> io::Result<u64> {
     let mut chunk = vec![0; PEEK];
     while at + 1 < end {
         let room = up_to(end - 1 - at, chunk.len());
-        let bytes = read_at_once(file, &mut chunk[..room], at)?;
+        let bytes = once(|| source.read_at(&mut chunk[..room], at))?;
         if bytes == 0 {
-            return Err(shrunk(file.path(), at));
+            return Err(shrunk(source.path(), at));
         }
         if let Some(newline) = memchr(b'\n', &chunk[..bytes]) {
             return Ok(at + newline as u64 + 1);
@@ -163,8 +208,12 @@ fn first_record(file: &File, start: u64, end: u64) -> io::Result<u64> {
 
 /// Reads as the system does, except that a signal is no reason to give up.
 pub(super) fn read_at_once(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    once(|| file.read_at(buffer, at))
+}
+
+fn once(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
-        match file.read_at(buffer, at) {
+        match read() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
@@ -188,6 +237,7 @@ mod tests {
 
     use super::super::list::InputFile;
     use super::super::plan::{PlanConfig, plan};
+    use super::super::split::Home;
     use super::*;
 
     /// Files with these contents, in a folder that goes with the result.
@@ -196,7 +246,7 @@ mod tests {
         let write = |(index, content): (usize, &&[u8])| {
             let path = folder.path().join(index.to_string());
             fs_err::write(&path, content).expect("a file can be written");
-            InputFile { path, bytes: content.len() as u64, codec: Codec::Plain }
+            InputFile { path, bytes: content.len() as u64, codec: Codec::Plain, home: Home::Driver }
         };
         let files = contents.iter().enumerate().map(write).collect();
         (folder, files)
@@ -224,7 +274,7 @@ mod tests {
         let check = |content: &str, start, end, expected: &str| {
             let (_folder, files) = files(&[content.as_bytes()]);
             let piece = Piece { path: files[0].path.clone(), start, end };
-            let split = Split { source: 0, codec: Codec::Plain, pieces: vec![piece] };
+            let split = Split { source: 0, codec: Codec::Plain, pieces: vec![piece], home: Home::Driver };
             let given = read(&split, 100).expect("the file is there");
             assert_eq!(String::from_utf8_lossy(&given), expected, "{content:?} {start}-{end}");
         };

@@ -11,7 +11,7 @@ use memchr::memchr;
 use super::decode::decode;
 use super::list::InputFile;
 use super::read::read_at_once;
-use super::split::Codec;
+use super::split::{Codec, Home};
 use crate::shuffle::record::{KeyRule, Record};
 
 /// No more of a key is taken: a prefix of a key is as good a cut.
@@ -32,9 +32,16 @@ const DECODED_MAX: u64 = 1 << 20;
 /// Each file gives as many as its share of the bytes as they lie. Plain files are read at a few places, of compressed ones
 /// the beginning counts for the whole. Files that give no key are not opened, so the time is bounded by `wanted`.
 ///
+/// `elsewhere` gives the keys of files that are parts of datasets.
+///
 /// # Errors
 /// When a file cannot be read or decompressed; the error names it.
-pub fn sample_keys(sources: &[Vec<InputFile>], key: &KeyRule, wanted: usize) -> io::Result<Vec<Vec<u8>>> {
+pub fn sample_keys(
+    sources: &[Vec<InputFile>],
+    key: &KeyRule,
+    wanted: usize,
+    elsewhere: &dyn Fn(&InputFile, &[u64]) -> io::Result<Vec<Vec<u8>>>,
+) -> io::Result<Vec<Vec<u8>>> {
     let total = sources.iter().flatten().map(|file| file.bytes).sum();
     let mut places = (0..wanted).map(|index| place(index, wanted, total)).peekable();
     let (mut keys, mut begin) = (Vec::new(), 0);
@@ -44,8 +51,10 @@ pub fn sample_keys(sources: &[Vec<InputFile>], key: &KeyRule, wanted: usize) -> 
         while let Some(at) = places.next_if(|at| *at < end) {
             within.push(at - begin);
         }
-        if !within.is_empty() {
-            sample_file(file, &within, key, &mut keys)?;
+        match file.home {
+            Home::Driver | Home::Shared if within.is_empty() => {}
+            Home::Driver | Home::Shared => sample_file(file, &within, key, &mut keys)?,
+            Home::Dataset { .. } => keys.extend(elsewhere(file, &within)?),
         }
         begin = end;
     }
@@ -59,7 +68,10 @@ fn place(index: usize, parts: usize, bytes: u64) -> u64 {
 }
 
 /// Adds a key for each of these places in the file.
-fn sample_file(file: &InputFile, places: &[u64], key: &KeyRule, keys: &mut Vec<Vec<u8>>) -> io::Result<()> {
+///
+/// # Errors
+/// As for [`sample_keys`].
+pub fn sample_file(file: &InputFile, places: &[u64], key: &KeyRule, keys: &mut Vec<Vec<u8>>) -> io::Result<()> {
     let opened = File::open(&file.path)?;
     match file.codec {
         Codec::Plain => {
@@ -131,13 +143,17 @@ mod tests {
     use super::super::decode::tests::encode;
     use super::*;
 
+    fn nowhere(file: &InputFile, _: &[u64]) -> io::Result<Vec<Vec<u8>>> {
+        panic!("{file:?} is here")
+    }
+
     /// Files of these names and contents, in a folder that goes with the result.
     fn files(contents: &[(&str, Vec<u8>)]) -> (TempDir, Vec<Vec<InputFile>>) {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let write = |(name, content): &(&str, Vec<u8>)| {
             let path = folder.path().join(name);
             fs_err::write(&path, content).expect("a file can be written");
-            InputFile { codec: Codec::of(&path), path, bytes: content.len() as u64 }
+            InputFile { codec: Codec::of(&path), path, bytes: content.len() as u64, home: Home::Driver }
         };
         let files = contents.iter().map(write).collect();
         (folder, vec![files])
@@ -145,7 +161,7 @@ mod tests {
 
     fn sample(contents: &[(&str, Vec<u8>)], wanted: usize) -> Vec<String> {
         let (_folder, sources) = files(contents);
-        let keys = sample_keys(&sources, &KeyRule::default(), wanted).expect("the files are there");
+        let keys = sample_keys(&sources, &KeyRule::default(), wanted, &nowhere).expect("the files are there");
         keys.into_iter().map(|key| String::from_utf8(key).expect("text")).collect()
     }
 
@@ -185,16 +201,16 @@ mod tests {
     #[test]
     fn a_corrupt_file_is_named() {
         let (_folder, sources) = files(&[("a.gz", b"no gzip".to_vec())]);
-        let error = sample_keys(&sources, &KeyRule::Line, 1).expect_err("no gzip");
+        let error = sample_keys(&sources, &KeyRule::Line, 1, &nowhere).expect_err("no gzip");
         assert!(error.to_string().contains("a.gz"), "{error}");
     }
 
     #[test]
     fn only_files_that_give_keys_are_opened() {
         let (_folder, mut sources) = files(&[("a", b"a\nb\n".repeat(9))]);
-        let gone = InputFile { path: "/no/such/file".into(), bytes: 1, codec: Codec::Plain };
+        let gone = InputFile { path: "/no/such/file".into(), bytes: 1, codec: Codec::Plain, home: Home::Driver };
         sources[0].resize(10, gone);
-        let keys = sample_keys(&sources, &KeyRule::Line, 1).expect("the others are not opened");
+        let keys = sample_keys(&sources, &KeyRule::Line, 1, &nowhere).expect("the others are not opened");
         assert_eq!(keys.len(), 1);
     }
 }

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::{Generation, Name};
+use crate::ids::WorkerId;
+
 /// The input of one map task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
@@ -13,6 +16,38 @@ pub struct Split {
     pub codec: Codec,
     /// Where the bytes are, in order; at least one.
     pub pieces: Vec<Piece>,
+    /// On whose disk they are.
+    pub home: Home,
+}
+
+/// On whose disk a split lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Home {
+    /// On the driver's machine.
+    Driver,
+    /// Where every worker finds it under the same path.
+    Shared,
+    /// In data folders of workers. The split is a single piece, whose path is for people.
+    Dataset {
+        /// Of which dataset.
+        name: Name,
+        /// Of which generation.
+        generation: Generation,
+        /// Which part.
+        part: u32,
+        /// The workers that have a copy, by their places in the list of hosts.
+        holders: Vec<WorkerId>,
+    },
+}
+
+impl Home {
+    /// The workers that have the bytes on a disk of theirs; none where all or nobody has.
+    pub fn holders(&self) -> &[WorkerId] {
+        match self {
+            Home::Driver | Home::Shared => &[],
+            Home::Dataset { holders, .. } => holders,
+        }
+    }
 }
 
 impl Split {
@@ -162,7 +197,7 @@ mod tests {
     fn any_name_travels() {
         let path = PathBuf::from(OsStr::from_bytes(b"/in/\xff\n'$()"));
         let piece = Piece { path, start: 3, end: 9 };
-        let split = Split { source: 1, codec: Codec::Plain, pieces: vec![piece] };
+        let split = Split { source: 1, codec: Codec::Plain, pieces: vec![piece], home: Home::Driver };
         let sent = postcard::to_stdvec(&split).expect("any split can be sent");
         assert_eq!(postcard::from_bytes::<Split>(&sent), Ok(split));
     }

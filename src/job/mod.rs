@@ -10,4 +10,4 @@ pub mod file;
 pub mod format;
 pub mod spec;
 
-pub use spec::{Builtin, FileForm, Job, Limits, Output, ProcessLimits, ShippedFile, Step};
+pub use spec::{Builtin, FileForm, Job, Limits, Output, OutputDataset, OutputPlace, ProcessLimits, ShippedFile, Step};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::{Generation, Name, StoreId};
 use crate::shuffle::partition::Partitioner;
 use crate::shuffle::record::KeyRule;
 use crate::units::Bytes;
@@ -149,4 +150,34 @@ pub struct Output {
     pub folder: PathBuf,
     /// Whether an output that is there may be replaced once the new one is complete.
     pub overwrite: bool,
+    /// The dataset that it becomes instead of a folder, whose name is then for people.
+    pub dataset: Option<OutputDataset>,
+}
+
+/// A dataset that is made by a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputDataset {
+    /// Its name.
+    pub name: Name,
+    /// The generation that is made.
+    pub generation: Generation,
+    /// How many copies of each part.
+    pub copies: u32,
+    /// What each worker has for it, by its place in the list of hosts.
+    pub places: Vec<OutputPlace>,
+}
+
+/// What a worker has for parts of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputPlace {
+    /// The worker's name for people.
+    pub host: String,
+    /// The machine: workers with the same one fall together.
+    pub machine: String,
+    /// Its data folder; none if it did not answer.
+    pub store: Option<StoreId>,
+    /// Bytes free there.
+    pub free: u64,
+    /// How much of the work it takes.
+    pub slots: u32,
 }

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use incoming::{Aborter, Incoming, IncomingReader};
 pub use outgoing::Outgoing;
 
+use super::data::DataRequest;
 use super::frames;
 use crate::ids::{AttemptId, WorkerId};
 
@@ -64,6 +65,8 @@ pub enum Request {
         /// Which.
         attempt: AttemptId,
     },
+    /// Of a data folder, or of who fills one.
+    Data(DataRequest),
 }
 
 /// A partition of a segment, or the rest of one.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::copy::KeptFile;
+use crate::dataset::{Generation, Name};
 use crate::facts::{Failure, HostLoad, Work};
 use crate::ids::{AttemptId, Epoch, JobId, TaskId, WorkerId};
 use crate::input::Split;
@@ -226,6 +227,10 @@ pub struct Assignment {
     pub output_here: Option<PathBuf>,
     /// By which it goes to other workers; without it, their segments come through the driver.
     pub peers: Option<Access>,
+    /// The host's data folder; none for the usual one.
+    pub data: Option<PathBuf>,
+    /// The generation of a dataset that output parts go to instead, and stay on the worker.
+    pub output_data: Option<(Name, Generation)>,
 }
 
 /// What an attempt reads.

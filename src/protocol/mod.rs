@@ -9,6 +9,7 @@
 pub mod bulk;
 pub mod control;
 pub mod copy;
+pub mod data;
 pub mod frames;
 pub mod peer;
 

@@ -18,6 +18,7 @@ impl fmt::Display for Report {
         writeln!(f, "{}", headline(self))?;
         write!(f, "{}", phase_table(&self.phases))?;
         for (label, text) in [
+            ("dataset", dataset_line(self)),
             ("shuffle", shuffle_line(self)),
             ("output", output_line(self)),
             ("attempts", Some(attempts_line(self))),
@@ -74,6 +75,14 @@ fn phase_table(phases: &[PhaseReport]) -> Table {
         ]);
     }
     table
+}
+
+/// How much of the datasets was read where it lies.
+fn dataset_line(report: &Report) -> Option<String> {
+    let map = &report.phases.iter().find(|phase| phase.stage == Stage::Map)?.sums;
+    let whole = map.bytes_local + map.bytes_distant;
+    let percent = map.bytes_local.saturating_mul(100).checked_div(whole)?;
+    Some(format!("{percent} % of {} read where it lies", Bytes(whole)))
 }
 
 /// What the maps stored for the reduces, and which way it went.

@@ -75,6 +75,10 @@ pub struct Sums {
     pub bytes_relayed: u64,
     /// For reduces, bytes of segments as stored that were on their workers.
     pub bytes_in_place: u64,
+    /// Bytes of datasets that maps read from disks of their own workers,
+    pub bytes_local: u64,
+    /// and those that came from other workers.
+    pub bytes_distant: u64,
     /// Bytes of committed parts.
     pub bytes_committed: u64,
 }
@@ -313,6 +317,8 @@ impl Finished {
             bytes_shuffled: self.work.bytes_shuffled,
             bytes_relayed: self.work.bytes_relayed,
             bytes_in_place: self.work.bytes_in_place,
+            bytes_local: self.work.bytes_local,
+            bytes_distant: self.work.bytes_distant,
             bytes_committed: self.committed.unwrap_or(0),
         }
     }
@@ -328,6 +334,8 @@ impl Sums {
             bytes_shuffled: with(self.bytes_shuffled, other.bytes_shuffled),
             bytes_relayed: with(self.bytes_relayed, other.bytes_relayed),
             bytes_in_place: with(self.bytes_in_place, other.bytes_in_place),
+            bytes_local: with(self.bytes_local, other.bytes_local),
+            bytes_distant: with(self.bytes_distant, other.bytes_distant),
             bytes_committed: with(self.bytes_committed, other.bytes_committed),
         }
     }

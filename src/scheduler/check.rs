@@ -34,6 +34,10 @@ impl Scheduler {
             unfinished += u32::from(!task.state.is_done());
             assert_eq!(ready.contains(&id), task.state == State::Ready, "{id} is in the wrong set");
             check_task(id, task, self.tasks.last_stage());
+            for home in &task.homes {
+                let is_there = table.ready_at(*home).any(|ready| ready == id);
+                assert_eq!(is_there, task.state == State::Ready, "{id} is in the wrong set of {home}");
+            }
             let hosts: BTreeSet<_> = task.live.iter().map(|live| self.fleet.host_of(live.worker)).collect();
             assert_eq!(hosts.len(), task.live.len(), "two attempts of {id} are on one host");
             for live in &task.live {

@@ -158,6 +158,9 @@ impl Scheduler {
     /// Sends ready tasks to the emptiest workers: every slot first, breadth-first over the workers, then the places
     /// ahead.
     fn place(&mut self, stage: Stage) {
+        while let Some((task, worker)) = self.find_home(stage) {
+            self.send(task, worker, Role::Single);
+        }
         let mut passed = 0;
         while passed < LOOKS_MAX && self.fleet.open(stage).next().is_some() {
             let Some(task) = self.tasks.stage(stage).ready().nth(passed) else { return };
@@ -168,11 +171,26 @@ impl Scheduler {
         }
     }
 
+    /// The emptiest worker with room that has a ready task's split, and that task.
+    fn find_home(&self, stage: Stage) -> Option<(TaskId, WorkerId)> {
+        let table = self.tasks.stage(stage);
+        if !table.has_homes() {
+            return None;
+        }
+        self.fleet.open(stage).map(|(_, worker)| worker).find_map(|worker| {
+            let host = self.fleet.host_of(worker);
+            let may_come = |task: &TaskId| !self.shunned(*task).contains(&host);
+            table.ready_at(worker).take(LOOKS_MAX).find(may_come).map(|task| (task, worker))
+        })
+    }
+
     /// The emptiest worker that may take the task, with how full it is. Few are passed over: those on the hosts that
-    /// failed it.
+    /// failed it. What has a home elsewhere is not sent ahead, since the split would have to travel for nothing.
     fn place_for(&self, task: TaskId) -> Option<(u32, WorkerId)> {
         let shunned = self.shunned(task);
-        self.fleet.open(task.stage).find(|(_, worker)| !shunned.contains(&self.fleet.host_of(*worker)))
+        let homeless = self.tasks.get(task).homes.is_empty();
+        let mut open = self.fleet.open(task.stage).take_while(|(fill, _)| homeless || *fill < FULL);
+        open.find(|(_, worker)| !shunned.contains(&self.fleet.host_of(*worker)))
     }
 
     /// The name that the next attempt of a task gets.

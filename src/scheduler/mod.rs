@@ -29,6 +29,9 @@
 //! A host that is taken off the list is *drained*: its worker gets nothing new, what runs there may end, what it holds is
 //! served, and it is let go once nothing of it is needed.
 //!
+//! A map whose split lies on disks of workers goes to one of those while there is one with room; to another only where a
+//! slot would stay free. It is a preference, and no task waits for it longer than for a slot.
+//!
 //! Places kept free for what comes.
 
 mod blame;
@@ -115,7 +118,7 @@ impl Scheduler {
         Scheduler {
             epoch: config.epoch,
             now: Moment::default(),
-            tasks: Tasks::new(config.maps, config.reduces),
+            tasks: Tasks::new(config.maps, config.homes, config.reduces),
             fleet: Fleet::new(config.rules.clone()),
             rules: config.rules,
             hiring: Hiring::Open,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::remembered::Remembered;
-use crate::ids::{Epoch, Stage};
+use crate::ids::{Epoch, Stage, WorkerId};
 use crate::units::Bytes;
 
 /// What the scheduler is made for: the tasks of one job, and the rules.
@@ -15,6 +15,8 @@ use crate::units::Bytes;
 pub struct Config {
     /// Bytes of each split, one a map task.
     pub maps: Vec<u64>,
+    /// The workers that have each split on a disk of theirs; no entry, or an empty one, where that makes no difference.
+    pub homes: Vec<Vec<WorkerId>>,
     /// Reduce tasks; 0 for a map-only job, whose maps write the output parts.
     pub reduces: u32,
     /// What earlier jobs hold against hosts.

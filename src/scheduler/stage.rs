@@ -4,7 +4,7 @@
 //! unfinished ones, so that a barrier between stages is a comparison with zero.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::pace::Finished;
 use super::task::{Live, State, Task};
@@ -17,6 +17,8 @@ pub(super) struct StageTable {
     tasks: Vec<Task>,
     /// The largest first, as Hadoop sorts its splits: a large one begun last would be waited for. Then by index.
     ready: BTreeSet<(Reverse<u64>, u32)>,
+    /// Of those, in the same order, the ones whose splits a worker has.
+    at_home: BTreeMap<WorkerId, BTreeSet<(Reverse<u64>, u32)>>,
     unfinished: u32,
     /// How far the stage is, as recorded.
     pub course: StageCourse,
@@ -38,14 +40,21 @@ pub(super) enum StageCourse {
 }
 
 impl StageTable {
-    pub fn new(stage: Stage, bytes: impl Iterator<Item = u64>) -> Self {
-        let tasks: Vec<Task> = bytes.map(Task::new).collect();
+    pub fn new(stage: Stage, tasks: impl Iterator<Item = Task>) -> Self {
+        let tasks: Vec<Task> = tasks.collect();
         let unfinished = u32::try_from(tasks.len()).expect("tasks are numbered by u32");
         let ready = (0..).zip(&tasks).map(|(index, task)| (Reverse(task.bytes), index)).collect();
+        let mut at_home: BTreeMap<WorkerId, BTreeSet<_>> = BTreeMap::new();
+        for (index, task) in (0..).zip(&tasks) {
+            for home in &task.homes {
+                at_home.entry(*home).or_default().insert((Reverse(task.bytes), index));
+            }
+        }
         StageTable {
             stage,
             tasks,
             ready,
+            at_home,
             unfinished,
             course: StageCourse::Waiting,
             finished: Finished::default(),
@@ -69,6 +78,17 @@ impl StageTable {
         self.ready.iter().map(|(_, index)| TaskId { stage: self.stage, index: *index })
     }
 
+    /// Ready tasks whose splits a worker has, in the order in which they are sent.
+    pub fn ready_at(&self, home: WorkerId) -> impl Iterator<Item = TaskId> {
+        let ready = self.at_home.get(&home).into_iter().flatten();
+        ready.map(|(_, index)| TaskId { stage: self.stage, index: *index })
+    }
+
+    /// Whether it matters where the tasks run.
+    pub fn has_homes(&self) -> bool {
+        !self.at_home.is_empty()
+    }
+
     /// How many tasks there are.
     pub fn count(&self) -> usize {
         self.tasks.len()
@@ -90,6 +110,14 @@ impl StageTable {
         if state == State::Ready {
             self.ready.insert(key);
         }
+        for home in &task.homes {
+            let here = self.at_home.entry(*home).or_default();
+            if state == State::Ready {
+                here.insert(key);
+            } else {
+                here.remove(&key);
+            }
+        }
         self.unfinished = self.unfinished + u32::from(was.is_done()) - u32::from(state.is_done());
         if self.unfinished > 0 && self.course == StageCourse::Finished {
             self.course = StageCourse::Begun;
@@ -105,9 +133,11 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    pub fn new(maps: Vec<u64>, reduces: u32) -> Self {
-        let reduce = StageTable::new(Stage::Reduce, (0..reduces).map(|_| 0));
-        Tasks { map: StageTable::new(Stage::Map, maps.into_iter()), reduce }
+    pub fn new(maps: Vec<u64>, homes: Vec<Vec<WorkerId>>, reduces: u32) -> Self {
+        let homes = homes.into_iter().chain(std::iter::repeat_with(Vec::new));
+        let map = maps.into_iter().zip(homes).map(|(bytes, homes)| Task::new(bytes, homes));
+        let reduce = (0..reduces).map(|_| Task::new(0, Vec::new()));
+        Tasks { map: StageTable::new(Stage::Map, map), reduce: StageTable::new(Stage::Reduce, reduce) }
     }
 
     pub fn stage(&self, stage: Stage) -> &StageTable {

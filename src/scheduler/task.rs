@@ -15,6 +15,8 @@ use crate::ids::{AttemptId, WorkerId};
 pub(super) struct Task {
     /// Bytes of its split; 0 for a reduce.
     pub bytes: u64,
+    /// The workers that have its split on a disk of theirs.
+    pub homes: Vec<WorkerId>,
     /// Where it stands.
     pub state: State,
     /// Its attempts that were sent and have not ended.
@@ -141,8 +143,8 @@ impl Trouble {
 
 impl Task {
     /// A task of which nothing was tried.
-    pub fn new(bytes: u64) -> Self {
-        Task { bytes, state: State::Ready, live: Vec::new(), next_number: 0, hash: None, trouble: None }
+    pub fn new(bytes: u64, homes: Vec<WorkerId>) -> Self {
+        Task { bytes, homes, state: State::Ready, live: Vec::new(), next_number: 0, hash: None, trouble: None }
     }
 
     /// What went wrong, to be added to.

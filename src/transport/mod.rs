@@ -12,6 +12,7 @@ mod classify;
 mod clean;
 mod config;
 mod control_folder;
+mod data;
 mod door;
 mod error;
 mod exec;
@@ -43,6 +44,8 @@ use crate::protocol::control::Role;
 use crate::protocol::peer::Door;
 
 pub use clean::{Cleaned, Extent};
+pub(crate) use crate::ids::random;
+pub use data::Load;
 pub use error::ConnectError;
 pub use exec::Executed;
 pub use job_key::JobKey;
@@ -366,12 +369,6 @@ fn scratch_parent(host: &HostSpec) -> &Path {
 fn wait_before(number: u32) -> Duration {
     let whole = Duration::from_millis(250 << (number - 1).min(5));
     whole / 2 + whole.mul_f64(f64::from(u32::try_from(random() >> 32).unwrap_or(0)) / f64::from(u32::MAX) / 2.0)
-}
-
-/// A number by chance: the standard library keys its hash tables by chance, and each a different one.
-pub(crate) fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::data::Direct;
 use super::error::ConnectError;
 use crate::protocol::skip_to_marker;
 
@@ -35,6 +36,8 @@ pub(super) enum Site {
     Remote(Arc<Session>),
     /// On this machine.
     Here,
+    /// Over a process of its own.
+    Direct(Direct),
 }
 
 /// A command that has come so far that it has said the marker. Dropping it closes its streams, at which our commands
@@ -93,6 +96,7 @@ impl Site {
         match self {
             Site::Remote(session) => spawn_there(session, command).await,
             Site::Here => spawn_here(command),
+            Site::Direct(direct) => direct.spawn(command),
         }
     }
 }
@@ -171,19 +175,9 @@ async fn try_spawn(session: &Arc<Session>, command: &str) -> Result<(Writer, Rea
 }
 
 fn spawn_here(command: &str) -> Result<(Writer, Reader, Reader), ConnectError> {
-    let mut child = tokio::process::Command::new("sh")
-        .args(["-c", command])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| ConnectError::here(format!("sh cannot be started: {error}")))?;
-    let missing = || ConnectError::here("a pipe to sh is missing");
-    let stdin = child.stdin.take().ok_or_else(missing)?;
-    let stdout = child.stdout.take().ok_or_else(missing)?;
-    let stderr = child.stderr.take().ok_or_else(missing)?;
-    Ok((Box::new(stdin), Box::new(Held { stream: stdout, _child: child }), Box::new(stderr)))
+    let mut sh = tokio::process::Command::new("sh");
+    sh.args(["-c", command]);
+    Held::spawn(sh, "sh")
 }
 
 /// What an error of the crate means once the connection is there.
@@ -201,9 +195,30 @@ fn of_crate(error: &openssh::Error) -> ConnectError {
 }
 
 /// A stream that keeps its process.
-struct Held<R, C> {
+pub(super) struct Held<R, C> {
     stream: R,
     _child: C,
+}
+
+impl Held<tokio::process::ChildStdout, tokio::process::Child> {
+    /// Starts a process, which ends with its stdout.
+    pub(super) fn spawn(
+        mut command: tokio::process::Command,
+        name: &str,
+    ) -> Result<(Writer, Reader, Reader), ConnectError> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| ConnectError::here(format!("{name} cannot be started: {error}")))?;
+        let missing = || ConnectError::here(format!("a pipe to {name} is missing"));
+        let stdin = child.stdin.take().ok_or_else(missing)?;
+        let stdout = child.stdout.take().ok_or_else(missing)?;
+        let stderr = child.stderr.take().ok_or_else(missing)?;
+        Ok((Box::new(stdin), Box::new(Held { stream: stdout, _child: child }), Box::new(stderr)))
+    }
 }
 
 impl<R: AsyncRead + Unpin, C: Unpin> AsyncRead for Held<R, C> {

@@ -26,6 +26,10 @@ impl Serve for Answers {
                 Request::Segments { pieces, .. } => segments(Arc::clone(context), pieces, out).await,
                 Request::Output { attempt } => file(context.part(attempt), out).await,
                 Request::Stderr { attempt } => file(context.scratch.attempt(attempt).stderr(), out).await,
+                Request::Data(request) => {
+                    let (folder, mux) = (context.data().map_err(|error| error.to_string())?, context.mux().await?);
+                    super::data::serve(folder, mux, request, out).await
+                }
                 Request::Input { .. } | Request::File { .. } => Err(io::Error::other("a worker has no input")),
             };
             sent.map_err(|error| error.to_string())

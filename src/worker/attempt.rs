@@ -13,17 +13,16 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::blame;
 use super::context::Context;
 use super::control::Control;
+use super::map_input::MapInput;
 use super::scratch::AttemptFolder;
 use super::stderr::{Kept, Log};
-use super::steady::Steady;
 use super::through::Commands;
 use super::watch::{LOOK_EVERY, Watch};
 use super::{fetch, map, reduce};
 use crate::clock;
 use crate::facts::{Cause, Failure, Work};
 use crate::ids::AttemptId;
-use crate::input::{Split, SplitReader};
-use crate::protocol::bulk::Request;
+use crate::input::Split;
 use crate::protocol::control::{TaskInput, ToDriver};
 
 /// An attempt while it runs.
@@ -125,13 +124,12 @@ impl Attempt {
         match input {
             TaskInput::Split(split) => {
                 self.control.expect(split.bytes());
-                if self.context.assignment.output_here.is_some() {
-                    let bytes = move |split: &Split| SplitReader::open(split).map_err(blame::input);
-                    return Ok(Box::new(move || map::run(&attempt, &split, bytes(&split)?)));
-                }
-                let request = Request::Input { split: self.id.task.index };
-                let stream = Steady::open(&self.context, &self.control, request).await?;
-                Ok(Box::new(move || map::run(&attempt, &split, stream)))
+                let bytes = MapInput::begin(self, &split).await?;
+                Ok(Box::new(move || {
+                    let (input, origin) = bytes.open(&split).map_err(blame::input)?;
+                    let work = map::run(&attempt, &split, input)?;
+                    Ok(Work { bytes_local: origin.local(), bytes_distant: origin.distant(), ..work })
+                }))
             }
             TaskInput::Partition { maps } => {
                 let sources = fetch::fetch(self, maps).await?;

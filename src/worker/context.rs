@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::data::DataFolder;
 use super::leases::Leases;
 use super::memory;
 use super::owner::Owner;
@@ -41,6 +43,10 @@ pub struct Context {
     pub bulk: watch::Receiver<Option<Mux>>,
     /// The ways to other workers, where they may be gone.
     pub roads: Option<Roads>,
+    /// The data folder, once it was needed.
+    data: OnceLock<Arc<DataFolder>>,
+    /// Where output parts go that become a dataset.
+    output_data: OnceLock<PathBuf>,
     /// Segments of finished attempts here.
     segments: RwLock<HashMap<AttemptId, Arc<SegmentIndex>>>,
     /// Who holds the segment of each map.
@@ -80,6 +86,8 @@ impl Context {
             roads: access.map(road),
             assignment,
             scratch,
+            data: OnceLock::new(),
+            output_data: OnceLock::new(),
             bulk,
             segments: RwLock::default(),
             places: RwLock::default(),
@@ -90,6 +98,30 @@ impl Context {
     /// The job.
     pub fn job(&self) -> &Job {
         &self.assignment.job
+    }
+
+    /// The data folder of this host.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn data(&self) -> io::Result<Arc<DataFolder>> {
+        if let Some(folder) = self.data.get() {
+            return Ok(Arc::clone(folder));
+        }
+        let folder = Arc::new(DataFolder::open(self.assignment.data.as_deref())?);
+        // Another one may have been faster; locks are held by the one that stays.
+        Ok(Arc::clone(self.data.get_or_init(|| folder)))
+    }
+
+    /// Makes the folder for output parts that become a dataset.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_output(&self) -> io::Result<()> {
+        if let Some((name, generation)) = &self.assignment.output_data {
+            let _made_before = self.output_data.set(self.data()?.make(name, *generation)?);
+        }
+        Ok(())
     }
 
     /// The connection to the driver; waits for one that is whole.
@@ -110,7 +142,8 @@ impl Context {
 
     /// A part that the driver will fetch need not survive this machine.
     pub fn durability(&self) -> Durability {
-        if self.assignment.output_here.is_some() { Durability::Synced } else { Durability::Cached }
+        let stays = self.assignment.output_here.is_some() || self.assignment.output_data.is_some();
+        if stays { Durability::Synced } else { Durability::Cached }
     }
 
     /// Keeps the index of a finished segment.
@@ -166,7 +199,7 @@ impl Context {
 
     /// Where the part of an attempt is written.
     pub fn part(&self, attempt: AttemptId) -> PathBuf {
-        match &self.assignment.output_here {
+        match self.output_data.get().or(self.assignment.output_here.as_ref()) {
             Some(output) => super::scratch::part_in(output, attempt),
             None => self.scratch.attempt(attempt).part(),
         }

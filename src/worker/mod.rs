@@ -6,6 +6,8 @@
 //! [`through`] a command. What others need of the results is pulled from [`answer`]; other workers come and are gone to
 //! by [`peers`].
 //!
+//! What it holds of datasets lies in a folder of its own, [`data`].
+//!
 //! A worker never decides what runs, never resolves a name, listens on no network port, and leaves nothing behind.
 
 mod answer;
@@ -20,6 +22,7 @@ mod fetch;
 mod leases;
 mod load;
 mod map;
+mod map_input;
 mod memory;
 mod meter;
 mod outlive;
@@ -36,6 +39,7 @@ mod through;
 mod watch;
 
 pub mod attach;
+pub mod data;
 pub mod in_use;
 pub mod kept;
 pub mod owner;

@@ -24,7 +24,7 @@ use crate::protocol::bulk::Request;
 /// As the driver should show it.
 pub async fn prepare(context: Arc<Context>, control: Arc<Control>) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::of(cause_of(&error));
-    context.scratch.prepare().map_err(failed)?;
+    context.scratch.prepare().and_then(|()| context.make_output()).map_err(failed)?;
     for index in 0..context.job().files.len() {
         fetch_file(&context, &control, index).await.map_err(failed)?;
     }

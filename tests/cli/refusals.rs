@@ -111,7 +111,10 @@ fn missing_input() {
     check_job(&["join", "--with", "none", "in", "out"], 3, "`none`");
     check_job(&["--map", "cat", "--file", "none", "in", "out"], 3, "none");
     check_job(&["wordcount", "/dev/null", "out"], 2, "is a device");
-    check_job(&["wordcount", "fs:data", "out"], 2, "no scheme `fs:` is known");
+    check_job(&["wordcount", "fs:data", "out"], 3, "no dataset `data`");
+    check_job(&["wordcount", "fs:../data", "out"], 2, "no name or pattern of a dataset");
+    check_job(&["wordcount", "shared:none", "out"], 3, "no such file or folder: `none`");
+    check_job(&["wordcount", "hdfs:data", "out"], 2, "no scheme `hdfs:` is known");
 }
 
 #[test]
@@ -121,7 +124,8 @@ fn outputs_that_cannot_be() {
     check_job(&["wordcount", "in", "there/"], 4, "exists");
     check_job(&["wordcount", "in", "no/such/out"], 2, "make it first");
     check_job(&["wordcount", "in", "/"], 2, "the name of a folder is expected");
-    check_job(&["wordcount", "in", "fs:out"], 2, "no scheme `fs:` is known");
+    check_job(&["wordcount", "in", "fs:../out"], 2, "no name");
+    check_job(&["wordcount", "in", "shared:out"], 2, "cannot be the output");
     let desk = desk();
     desk.write("old/part-00000", "precious\n");
     check_at(&desk, &["mapreduce", "wordcount", "--overwrite", "old", "old"], 2, "which --overwrite would delete");

@@ -16,7 +16,7 @@ use runner::units::Bytes;
 /// A line may begin with a time, `@20s`; else it is a microsecond later than the one before.
 ///
 /// The job is `job MAPS REDUCES`, perhaps with `; ahead 0` for no places beyond the slots, and with `; early` for reduces
-/// that are sent while the last maps run. Maps are of 1000 bytes, or of
+/// that are sent while the last maps run, or `; homes 1 0` for the workers that have the splits. Maps are of 1000 bytes, or of
 /// so many as the words after `sizes` say.
 /// Gives back the scheduler as it is at the end.
 pub fn check(job: &str, script: &str) -> Scheduler {
@@ -79,6 +79,9 @@ fn config(job: &str) -> Config {
         match word {
             "job" => (config.maps, config.reduces) = (vec![1000; numbers[0] as usize], numbers[1]),
             "sizes" => config.maps = numbers.into_iter().map(u64::from).collect(),
+            "homes" => {
+                config.homes = numbers.into_iter().map(|number| vec![WorkerId(number)]).collect();
+            }
             "ahead" => {
                 (config.rules.ahead_maps_percent, config.rules.ahead_reduces_percent) = (numbers[0], numbers[0]);
             }

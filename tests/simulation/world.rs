@@ -104,6 +104,19 @@ pub fn run(seed: u64, plan: Plan) -> World {
     world
 }
 
+/// Where splits lie, in half of the runs with troubles: on some workers, which may never join, or on none.
+fn homes(seed: u64, plan: &Plan) -> Vec<Vec<WorkerId>> {
+    const HOSTS_MAX: usize = 16;
+    let mut random = Random::new(mix(seed ^ 0x686f_6d65));
+    if plan.quiet_at <= 1 || plan.hosts.is_empty() || plan.hosts.len() > HOSTS_MAX || random.chance(500) {
+        return Vec::new();
+    }
+    let last = plan.hosts.len() as u64 - 1;
+    let some =
+        |random: &mut Random| (0..random.between(0, 2)).map(|_| WorkerId(random.between(0, last) as u32)).collect();
+    plan.maps.iter().map(|_| some(&mut random)).collect()
+}
+
 impl World {
     fn new(seed: u64, plan: Plan) -> Self {
         let remember = |(host, standing): &(usize, RememberedStanding)| Remembered {
@@ -114,6 +127,7 @@ impl World {
         };
         let config = Config {
             maps: plan.maps.clone(),
+            homes: homes(seed, &plan),
             reduces: plan.reduces,
             rules: plan.rules.clone(),
             remembered: plan.remembered.iter().map(remember).collect(),

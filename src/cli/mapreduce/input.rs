@@ -1,13 +1,14 @@
 //! What the job reads: files, and the splits that they become.
 
+use super::data::{DATASET, Data, SHARED};
 use crate::error::Fault;
 use crate::input::list::list;
-use crate::input::{Codec, InputFile, PlanConfig, Split, plan};
+use crate::input::{Codec, Home, InputFile, PlanConfig, Split, plan};
 use crate::job::file::JobFile;
 use crate::units::Bytes;
 
 /// Words before a colon that mean another place than this machine: some of ours to come, some of others'.
-const SCHEMES: [&str; 10] = ["fs", "shared", "file", "hdfs", "s3", "s3a", "gs", "http", "https", "ftp"];
+const SCHEMES: [&str; 8] = ["file", "hdfs", "s3", "s3a", "gs", "http", "https", "ftp"];
 
 /// Splits of a job: the driver keeps some hundred bytes of each, and a few facts of each are in the journal.
 const SPLITS_MAX: u64 = 1_000_000;
@@ -26,19 +27,39 @@ const SMALL_FILE_MAX: u64 = 1 << 20;
 pub fn refuse_scheme(word: &str) -> Result<(), Fault> {
     match word.split_once(':') {
         Some((scheme, _)) if SCHEMES.contains(&scheme) => Err(Fault::usage(format!(
-            "`{word}`: no scheme `{scheme}:` is known, a path on this machine is expected (a file of that name is ./{word})"
+            "`{word}`: no scheme `{scheme}:` is known, a path on this machine, fs:NAME or shared:PATH is expected (a file of that name is ./{word})"
         ))),
         Some(_) | None => Ok(()),
     }
 }
 
-/// The files of each source: the input, and the other input of a join.
+/// The files of each source: the input, and the other input of a join. Words of all kinds may stand beside each other.
 ///
 /// # Errors
-/// A [`Fault`]: see [`list`].
-pub fn sources(input: &[String], other: &[String]) -> Result<Vec<Vec<InputFile>>, Fault> {
+/// A [`Fault`]: see [`list`] and [`Data::files`].
+pub fn sources(input: &[String], other: &[String], data: Option<&Data>) -> Result<Vec<Vec<InputFile>>, Fault> {
     let words = [input, other].into_iter().filter(|words| !words.is_empty());
-    words.map(list).collect()
+    words.map(|words| source(words, data)).collect()
+}
+
+fn source(words: &[String], data: Option<&Data>) -> Result<Vec<InputFile>, Fault> {
+    let mut files = Vec::new();
+    for word in words {
+        match word.split_once(':') {
+            Some((DATASET, name)) => files.extend(data.ok_or_else(unasked)?.files(name)?),
+            Some((SHARED, path)) => {
+                let shared = |file| InputFile { home: Home::Shared, ..file };
+                files.extend(list(&[path.to_owned()])?.into_iter().map(shared));
+            }
+            Some(_) | None => files.extend(list(std::slice::from_ref(word))?),
+        }
+    }
+    Ok(files)
+}
+
+/// Where the workers are not asked for datasets, none can be named.
+pub fn unasked() -> Fault {
+    Fault::usage("a dataset (fs:NAME) cannot be named here")
 }
 
 /// Cuts the sources into splits. A command gets each file by itself, since it may ask for the file's name.

@@ -2,6 +2,7 @@
 //! as it runs ([`resolve`], with [`input`], [`ship`] and [`place`]), and the driver runs it.
 
 mod args;
+mod data;
 mod input;
 pub mod place;
 mod resolve;
@@ -17,10 +18,12 @@ use super::{build, hosts, transport};
 use crate::driver::state::StateFolder;
 use crate::driver::stored::StoredJob;
 use crate::driver::{self, Means, Request, Timing};
+use crate::fleet::Fleet;
 use crate::job::builtin::BUILTINS;
 use crate::progress::Progress;
 use crate::scheduler::{Rules, StragglerRules};
 use crate::settings::{Settings, Shuffle, Straggler};
+use crate::transport::Transport;
 
 pub use args::Args;
 
@@ -36,10 +39,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let typed = typed::typed(args)?;
     let source = hosts::source(context)?;
     let fleet = hosts::resolve(context, &source)?;
-    let resolved = resolve::resolve(typed, &context.settings)?;
     let settings = &context.settings;
     let ssh_config = settings.ssh.config.as_ref().map(std::path::absolute).transpose()?;
     let means = means(context, ssh_config.as_deref())?;
+    let resolved = resolved(typed, settings, &fleet, &means.transport)?;
     // The new job is one of those that stay. That an old one does not go is no reason not to run it.
     if let Err(error) = StateFolder::new(&means.state).keep_newest(settings.jobs_kept as usize - 1) {
         say(&format!("old jobs stay: {error:#}"));
@@ -65,6 +68,24 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     wait_for(async {
         let _noting = hosts::note_use(context, &job.source, &job.fleet);
         driver::run(Request { job, splits: resolved.splits, hints, means }).await
+    })?
+}
+
+/// The job that was typed. Where it names datasets, the workers are asked for them.
+fn resolved(
+    typed: typed::Typed,
+    settings: &Settings,
+    fleet: &Fleet,
+    transport: &Transport,
+) -> anyhow::Result<resolve::Resolved> {
+    let words = resolve::inputs(&typed)?.into_iter().chain([typed.output.clone()]);
+    let words: Vec<String> = words.filter(|word| data::dataset(word).is_some()).collect();
+    if words.is_empty() {
+        return resolve::resolve(typed, settings, None);
+    }
+    wait_for(async {
+        let data = data::Data::ask(&words, fleet, transport).await?;
+        resolve::resolve(typed, settings, Some(&data))
     })?
 }
 

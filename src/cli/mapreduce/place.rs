@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::data::{Data, dataset};
 use super::input;
 use crate::error::{Fault, Kind};
 use crate::input::InputFile;
@@ -11,7 +12,15 @@ use crate::job::Output;
 ///
 /// # Errors
 /// A [`Fault`] of kind usage: the name of no folder on this machine, or in a folder that is missing.
-pub fn output(typed: &str, overwrite: bool) -> Result<Output, Fault> {
+pub fn output(typed: &str, overwrite: bool, data: Option<&Data>) -> Result<Output, Fault> {
+    if let Some(name) = dataset(typed) {
+        return data.ok_or_else(input::unasked)?.output(name, overwrite);
+    }
+    if typed.starts_with("shared:") {
+        return Err(Fault::usage(format!(
+            "`{typed}` cannot be the output: a path on this machine or fs:NAME is expected"
+        )));
+    }
     input::refuse_scheme(typed)?;
     let absolute =
         std::path::absolute(typed).map_err(|error| Fault::usage(format!("`{typed}` cannot be the output: {error}")))?;
@@ -28,7 +37,7 @@ pub fn output(typed: &str, overwrite: bool) -> Result<Output, Fault> {
         let text = format!("no folder {} for the output {typed}: make it first", parent.display());
         return Err(Fault::usage(text));
     }
-    Ok(Output { folder, overwrite })
+    Ok(Output { folder, overwrite, dataset: None })
 }
 
 /// Refuses input that would be deleted when the output is replaced.

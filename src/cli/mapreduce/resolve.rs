@@ -2,6 +2,7 @@
 //!
 //! Nothing is made here. The order of the checks is that of the exit codes: usage, an output that exists, missing input.
 
+use super::data::Data;
 use super::typed::Typed;
 use super::{input, place, ship};
 use crate::driver::OutputFolder;
@@ -40,30 +41,38 @@ pub struct Resolved {
     pub hints: Vec<String>,
 }
 
-/// Finds out what a job means on this machine, now.
+/// Every word that names input, once the job makes sense as far as that can be told without looking at any.
+///
+/// # Errors
+/// A [`Fault`] of kind usage.
+pub fn inputs(typed: &Typed) -> Result<Vec<String>, Fault> {
+    let template = template(&typed.job)?;
+    check_reduces(&typed.job, template.shape)?;
+    let words: Vec<String> = typed.job.input.iter().chain(&template.other_input).cloned().collect();
+    words.iter().try_for_each(|word| input::refuse_scheme(word))?;
+    Ok(words)
+}
+
+/// Finds out what a job means on this machine, now. [`inputs`] was asked before.
 ///
 /// # Errors
 /// A [`Fault`] for everything that a user can have got wrong.
-pub fn resolve(typed: Typed, settings: &Settings) -> anyhow::Result<Resolved> {
+pub fn resolve(typed: Typed, settings: &Settings, data: Option<&Data>) -> anyhow::Result<Resolved> {
     let said = &typed.job;
     let template = template(said)?;
-    check_reduces(said, template.shape)?;
-    for word in said.input.iter().chain(&template.other_input) {
-        input::refuse_scheme(word)?;
-    }
-    let output = place::output(&typed.output, said.overwrite.unwrap_or(false))?;
+    let output = place::output(&typed.output, said.overwrite.unwrap_or(false), data)?;
     OutputFolder::check(&output)?;
-    let sources = input::sources(&said.input, &template.other_input)?;
+    let sources = input::sources(&said.input, &template.other_input, data)?;
     place::refuse_input_within(&output, &sources)?;
     let files = ship::shipped(&said.files)?;
     let key = template.key.unwrap_or_else(|| said.format.key_rule());
-    let partitioner = partitioner(template.shape, said.reduces, &sources, &key, settings)?;
+    let partitioner = partitioner(template.shape, said.reduces, &sources, &key, settings, data)?;
     let split_size = said.split_size.unwrap_or(settings.job.split_size);
     let reduces = partitioner.as_ref().map_or(0, Partitioner::partitions);
     Ok(Resolved {
         splits: input::splits(&sources, said, split_size, reduces)?,
         files: sources.iter().flatten().count() as u64,
-        hints: input::hint(&sources, said).into_iter().collect(),
+        hints: data.map(Data::silent).unwrap_or_default().into_iter().chain(input::hint(&sources, said)).collect(),
         output,
         job: Job {
             name: typed.name,
@@ -129,6 +138,7 @@ fn partitioner(
     sources: &[Vec<InputFile>],
     key: &KeyRule,
     settings: &Settings,
+    data: Option<&Data>,
 ) -> anyhow::Result<Option<Partitioner>> {
     let bytes = Bytes(sources.iter().flatten().map(|file| file.bytes).sum());
     let reduces = said.unwrap_or_else(|| settings.job.reduces(bytes));
@@ -138,8 +148,12 @@ fn partitioner(
         Shape::Hashed => Some(Partitioner::Hash(reduces)),
         Shape::Ranged if reduces == 1 => Some(Partitioner::Range(Vec::new())),
         Shape::Ranged => {
+            let elsewhere = |file: &InputFile, places: &[u64]| match data {
+                Some(data) => data.sample(file, places, key),
+                None => Err(std::io::Error::other(input::unasked())),
+            };
             let wanted = (SAMPLES_PER_REDUCE.saturating_mul(reduces as usize)).min(SAMPLES_MAX);
-            let samples = sample_keys(sources, key, wanted).map_err(unreadable)?;
+            let samples = sample_keys(sources, key, wanted, &elsewhere).map_err(unreadable)?;
             Some(Partitioner::Range(cuts(samples, reduces)))
         }
     })

@@ -16,7 +16,7 @@ impl Engine {
         let host = &self.hosts[worker.index()];
         let (collector, orders, parts) = (self.collector.clone(), host.orders.clone(), host.parts);
         self.desk.commits.spawn(async move {
-            let committed = collector.commit(attempt, parts, &work).await;
+            let committed = collector.commit(attempt, worker, parts, &work).await;
             if let Some(log) = log {
                 fetch_log(collector, attempt, worker, log).await;
             }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
-use super::split::Codec;
+use super::split::{Codec, Home};
 use crate::error::{Fault, Kind};
 
 /// A file of the input.
@@ -26,6 +26,8 @@ pub struct InputFile {
     pub bytes: u64,
     /// How it is compressed.
     pub codec: Codec,
+    /// On whose disk it is.
+    pub home: Home,
 }
 
 /// The files of one source: those of each word in turn. What is typed twice is there twice.
@@ -98,7 +100,7 @@ impl Listing {
             Fault::new(Kind::InputMissing, text)
         })?;
         let codec = Codec::of(&path);
-        self.files.push(InputFile { path, bytes, codec });
+        self.files.push(InputFile { path, bytes, codec, home: Home::Driver });
         Ok(())
     }
 

@@ -138,6 +138,7 @@ impl World {
             reduces: self.plan.reduces,
             rules: self.plan.rules.clone(),
             epoch: self.epoch,
+            // Where splits lie is a preference: without it, all must end as well.
             ..Config::default()
         };
         self.scheduler = Scheduler::resume(Moment(self.now), config, &known);

@@ -1,0 +1,127 @@
+//! `runner fs rm`, `mv`, `check` and `repair`.
+
+use super::show::while_shown;
+use super::{Desk, pattern};
+use crate::cli::context::{Form, say};
+use crate::cli::output::print;
+use crate::dataset::{Name, Pattern};
+use crate::datasets::{self, Finding};
+use crate::error::{Fault, Kind};
+use crate::progress::Style;
+use crate::report::count_of;
+
+/// What `fs rm` takes.
+#[derive(Debug, clap::Args)]
+pub struct RemoveArgs {
+    /// Names of datasets, or patterns
+    #[arg(value_name = "PATTERN", required = true)]
+    pub(super) patterns: Vec<String>,
+}
+
+/// What `fs mv` takes.
+#[derive(Debug, clap::Args)]
+pub struct RenameArgs {
+    /// Its name
+    pub(super) old: String,
+    /// The name that it shall have
+    pub(super) new: String,
+}
+
+/// Removes datasets.
+pub(super) async fn remove(desk: &Desk<'_>, patterns: &[Pattern]) -> anyhow::Result<()> {
+    let (_, selected) = desk.select(patterns).await?;
+    let is_whole = |name: &Name| patterns.iter().any(|pattern| pattern.is_of(name));
+    if let Some(part) = selected.iter().find(|one| !is_whole(&one.dataset.name)) {
+        return Err(Fault::usage(format!("parts are not removed by themselves: name {}", part.dataset.name)).into());
+    }
+    let names: Vec<Name> = selected.into_iter().map(|one| one.dataset.name).collect();
+    while_shown(desk, "removing", datasets::remove(&desk.stations, &names, &desk.watch)).await?;
+    Ok(())
+}
+
+/// Renames one.
+pub(super) async fn rename(desk: &Desk<'_>, old: &Name, new: &Name) -> anyhow::Result<()> {
+    let (_, selected) = desk.select(&[pattern(old.as_str())?]).await?;
+    let dataset = selected.first().map(|one| &one.dataset).filter(|dataset| dataset.name == *old);
+    let dataset = dataset.ok_or_else(|| Fault::new(Kind::InputMissing, format!("no dataset `{old}`")))?;
+    if old == new {
+        return Err(Fault::new(Kind::OutputExists, format!("the dataset {new} exists")).into());
+    }
+    while_shown(desk, "renaming", datasets::rename(&desk.stations, dataset, new, &desk.watch)).await?;
+    Ok(())
+}
+
+/// Checks all copies.
+pub(super) async fn check(desk: &Desk<'_>, patterns: &[Pattern]) -> anyhow::Result<()> {
+    let (view, selected) = desk.select(patterns).await?;
+    let mut wrong = 0;
+    for one in &selected {
+        let findings = datasets::check(&desk.stations, &view, &one.dataset);
+        let findings = while_shown(desk, "checking", findings).await?;
+        wrong += findings.iter().filter(|finding| !finding.is_good()).count();
+        tell(desk, &one.dataset.name, &findings)?;
+    }
+    match wrong {
+        0 => Ok(()),
+        _ => {
+            let text = format!("{} not as it should be; `runner fs repair` makes copies again", are(wrong));
+            Err(Fault::new(Kind::Data, text).into())
+        }
+    }
+}
+
+fn are(parts: usize) -> String {
+    format!("{} {}", count_of(parts as u64, "part"), if parts == 1 { "is" } else { "are" })
+}
+
+fn tell(desk: &Desk<'_>, name: &Name, findings: &[Finding]) -> anyhow::Result<()> {
+    let host = |at: &usize| desk.stations.name(*at).to_owned();
+    if desk.context.form == Form::Json {
+        return print(|out| {
+            findings.iter().try_for_each(|finding| {
+                let bad: Vec<_> = finding.bad.iter().map(|(at, what)| (host(at), what.clone())).collect();
+                let good: Vec<_> = finding.good.iter().map(host).collect();
+                let value = serde_json::json!({
+                    "name": name.as_str(), "part": finding.index, "good": good, "bad": bad, "wanted": finding.wanted,
+                });
+                writeln!(out, "{value}")
+            })
+        });
+    }
+    print(|out| {
+        for finding in findings.iter().filter(|finding| !finding.is_good()) {
+            let index = finding.index;
+            for (at, what) in &finding.bad {
+                writeln!(out, "{name}: part {index} on {}: {what}", host(at))?;
+            }
+            if finding.copies < finding.wanted {
+                writeln!(out, "{name}: part {index} has {} good copies instead of {}", finding.copies, finding.wanted)?;
+            }
+        }
+        let good = findings.iter().filter(|finding| finding.is_good()).count();
+        writeln!(out, "{name}: {good} of {} good", count_of(findings.len() as u64, "part"))
+    })
+}
+
+/// Makes copies again.
+pub(super) async fn repair(desk: &Desk<'_>, patterns: &[Pattern]) -> anyhow::Result<()> {
+    let (_, selected) = desk.select(patterns).await?;
+    let mut lost = Vec::new();
+    for one in &selected {
+        let name = &one.dataset.name;
+        let repairing = datasets::repair(&desk.stations, &one.dataset, &desk.watch);
+        let (made, gone) = while_shown(desk, &format!("repairing {name}"), repairing).await?;
+        if desk.context.style != Style::Quiet {
+            let copies = if made == 1 { "1 copy".to_owned() } else { format!("{made} copies") };
+            say(&format!("{name}: {copies} made again"));
+        }
+        if !gone.is_empty() {
+            let parts: Vec<String> = gone.iter().map(u32::to_string).collect();
+            lost.push(format!("{name}: no good copy of part {} is left on a host that answered", parts.join(", ")));
+        }
+    }
+    match lost.is_empty() {
+        true => Ok(()),
+        false => Err(Fault::new(Kind::Data, lost.join("; ")).into()),
+    }
+}
