@@ -19,10 +19,12 @@ use super::control_folder::ControlFolder;
 use super::error::ConnectError;
 use crate::fleet::HostSpec;
 
-/// A connection to a host. Dropping it tells the master to end as soon as its sessions have.
+/// A connection to a host. Dropping it ends the master.
 #[derive(Debug)]
 pub(super) struct Master {
     pub session: Arc<Session>,
+    /// Whether it was told to end.
+    told: bool,
     /// The version of sshd, as it greeted us.
     pub sshd: Option<String>,
     _folder: Arc<ControlFolder>,
@@ -53,7 +55,7 @@ impl Master {
         match succeeded {
             Some(true) => {
                 let sshd = server_version(&log);
-                Ok(Master { session: Arc::new(session), sshd, _folder: Arc::clone(folder) })
+                Ok(Master { session: Arc::new(session), told: false, sshd, _folder: Arc::clone(folder) })
             }
             Some(false) => {
                 let error = classify(&log, &read(&jump).unwrap_or_default(), login.resolved);
@@ -64,9 +66,31 @@ impl Master {
     }
 
     /// Ends the master now, sessions or not.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(mut self) {
+        self.told = true;
         // If that fails, dropping the session still tells the master to stop.
         end(self.session.control_socket()).await;
+    }
+}
+
+impl Drop for Master {
+    /// Where a connect was given up half-way, nobody closes the half that is there: without a session that ends, its
+    /// master would stay for its minute. It only has to read a line, so it is waited for, but not long.
+    fn drop(&mut self) {
+        const LOOKS: u32 = 50;
+        const LOOK_EVERY: Duration = Duration::from_millis(4);
+        if self.told {
+            return;
+        }
+        let Ok(mut exit) = exit_command(self.session.control_socket()).spawn() else { return };
+        for _ in 0..LOOKS {
+            if exit.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let _gone = exit.kill();
+        let _gone = exit.wait();
     }
 }
 
@@ -74,16 +98,16 @@ impl Master {
 pub(super) async fn end(socket: &Path) {
     /// It only has to read a line; but a master that hangs must not hold us.
     const TIME_MAX: Duration = Duration::from_secs(2);
-    let exit = Command::new("ssh")
-        .args(["-F", "none", "-O", "exit", "-S"])
-        .arg(socket)
-        .arg("runner")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .status();
+    let exit = Command::from(exit_command(socket)).kill_on_drop(true).status();
     let _gone = timeout(TIME_MAX, exit).await;
+}
+
+/// Tells a master to end at once.
+fn exit_command(socket: &Path) -> std::process::Command {
+    let mut command = std::process::Command::new("ssh");
+    command.args(["-F", "none", "-O", "exit", "-S"]).arg(socket).arg("runner");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 fn command(login: &Login<'_>, folder: &Path, log: &Path, jump: &Path) -> Result<Command, ConnectError> {
