@@ -25,7 +25,9 @@ pub(in crate::cli) async fn run(context: &Context, fleet: &Fleet, transport: &Tr
         let record = memory.get(&name).cloned().unwrap_or_default();
         let line = match look {
             Ok(machine) => {
-                let slots = host.slots.or(context.settings.worker.slots).unwrap_or(machine.cores);
+                // What its last worker granted says more: its owner may lend less than is asked for.
+                let granted = Some(record.slots).filter(|slots| *slots > 0);
+                let slots = granted.or(host.slots).or(context.settings.worker.slots).unwrap_or(machine.cores);
                 present(name.clone(), &machine, Record { slots, ..record }, now_ms)
             }
             Err(error) => {
