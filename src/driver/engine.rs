@@ -29,7 +29,7 @@ use super::peers::Introductions;
 use super::starter::{Host, Reads, Starter};
 use super::state::{JobFolder, Remains};
 use crate::clock::{self, Moment};
-use crate::error::{Fault, Kind};
+use crate::error::Kind;
 use crate::facts::{End, Fact, Stamped, Work};
 use crate::ids::{AttemptId, Stage, WorkerId};
 use crate::input::Split;
@@ -368,18 +368,6 @@ impl Engine {
             self.desk.end = Some(end);
         }
         Ok(())
-    }
-
-    fn publish_output(&mut self) -> anyhow::Result<End> {
-        self.journal.sync()?;
-        let Err(error) = self.collector.finish() else { return Ok(End::Done) };
-        let kind = error.downcast_ref().map_or(Kind::Data, |fault: &Fault| fault.kind);
-        if self.output.dataset().is_some() {
-            return Ok(End::Failed { kind, text: format!("{error:#}") });
-        }
-        self.desk.unpublished = true;
-        let place = self.output.temporary().display();
-        Ok(End::Failed { kind, text: format!("{error:#}; the complete result stays in {place}") })
     }
 
     fn perform(&mut self, action: Action) {

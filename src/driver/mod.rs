@@ -34,8 +34,8 @@ pub mod state;
 pub mod stored;
 
 pub use find::find;
-pub use prepare::Timing;
 pub use output::OutputFolder;
 pub use peers::Shuffle;
+pub use prepare::Timing;
 pub use resume::{Force, Resumption, resume};
 pub use run::{Means, Request, run};

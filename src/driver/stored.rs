@@ -11,8 +11,8 @@ use anyhow::{Context, bail};
 use rustix::fs::{AtFlags, CWD, linkat};
 use serde::{Deserialize, Serialize};
 
-use super::prepare::Timing;
 use super::peers::Shuffle;
+use super::prepare::Timing;
 use crate::fleet::{Fleet, HostSpec, Source};
 use crate::ids::WorkerId;
 use crate::input::Split;

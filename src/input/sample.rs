@@ -27,6 +27,9 @@ const CHUNK: usize = 16 << 10;
 const DECODED_PER_KEY: u64 = 64 << 10;
 const DECODED_MAX: u64 = 1 << 20;
 
+/// Gives the keys at some places, counted in bytes from the file's beginning, of a file that this machine does not have.
+pub type Elsewhere<'a> = &'a dyn Fn(&InputFile, &[u64]) -> io::Result<Vec<Vec<u8>>>;
+
 /// About `wanted` keys in the order of the input, each cut to a prefix of at most 1 KiB; fewer if files are empty.
 ///
 /// Each file gives as many as its share of the bytes as they lie. Plain files are read at a few places, of compressed ones
@@ -40,7 +43,7 @@ pub fn sample_keys(
     sources: &[Vec<InputFile>],
     key: &KeyRule,
     wanted: usize,
-    elsewhere: &dyn Fn(&InputFile, &[u64]) -> io::Result<Vec<Vec<u8>>>,
+    elsewhere: Elsewhere<'_>,
 ) -> io::Result<Vec<Vec<u8>>> {
     let total = sources.iter().flatten().map(|file| file.bytes).sum();
     let mut places = (0..wanted).map(|index| place(index, wanted, total)).peekable();

@@ -43,8 +43,8 @@ use crate::ids::{JobId, WorkerId};
 use crate::protocol::control::Role;
 use crate::protocol::peer::Door;
 
-pub use clean::{Cleaned, Extent};
 pub(crate) use crate::ids::random;
+pub use clean::{Cleaned, Extent};
 pub use data::Load;
 pub use error::ConnectError;
 pub use exec::Executed;

@@ -20,6 +20,8 @@ pub struct Model {
     rules: Rules,
     maps: u32,
     reduces: u32,
+    /// The workers that have the split of each map, if any has one.
+    homes: Vec<Vec<WorkerId>>,
     breadth_first: Check,
     attempts: BTreeMap<AttemptId, (WorkerId, Status)>,
     /// Attempts that have not ended, by task.
@@ -66,9 +68,10 @@ enum Status {
 }
 
 impl Model {
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan, homes: Vec<Vec<WorkerId>>) -> Self {
         Model {
             rules: plan.rules.clone(),
+            homes,
             maps: u32::try_from(plan.maps.len()).expect("maps are numbered by u32"),
             reduces: plan.reduces,
             breadth_first: if plan.check_every == 1 { Check::Yes } else { Check::No },
@@ -212,7 +215,7 @@ impl Model {
         others.push(attempt);
         assert!(seen.is_usable(), "{attempt} is sent to {worker}: {seen:?}");
         *live_count(self.worker(worker), task.stage) += 1;
-        if self.breadth_first == Check::Yes && !self.avoiding.contains(&task) {
+        if self.breadth_first == Check::Yes && !self.avoiding.contains(&task) && !self.is_home(task, worker) {
             self.check_breadth(worker, task.stage);
         }
         self.expected = Some(Action::Start { attempt, worker });
@@ -264,6 +267,11 @@ impl Model {
         };
         let (slow, all) = (hosts(true), hosts(false));
         assert!(slow * self.rules.barred_one_in as usize <= all, "{slow} of {all} hosts are marked");
+    }
+
+    /// Whether a map's split lies on the worker: there it may wait behind others, and save the way.
+    fn is_home(&self, task: TaskId, worker: WorkerId) -> bool {
+        task.stage == Stage::Map && self.homes.get(task.index as usize).is_some_and(|homes| homes.contains(&worker))
     }
 
     /// Nothing waits behind others on one worker while another has a free slot.

@@ -125,16 +125,17 @@ impl World {
             until: Moment(100_000),
             evidence: String::new(),
         };
+        let homes = homes(seed, &plan);
         let config = Config {
             maps: plan.maps.clone(),
-            homes: homes(seed, &plan),
+            homes: homes.clone(),
             reduces: plan.reduces,
             rules: plan.rules.clone(),
             remembered: plan.remembered.iter().map(remember).collect(),
             ..Config::default()
         };
         let mut world = World {
-            model: Model::new(&plan),
+            model: Model::new(&plan, homes),
             random: Random::new(mix(seed)),
             now: 0,
             queue: BTreeMap::new(),

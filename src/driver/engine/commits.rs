@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Engine;
 use crate::driver::collect::{Collector, Trouble};
-use crate::error::Kind;
+use crate::error::{Fault, Kind};
 use crate::facts::End;
 use crate::ids::{AttemptId, WorkerId};
 use crate::protocol::control::ToWorker;
@@ -27,6 +27,19 @@ impl Engine {
                 Err(Trouble::Here(text)) => Event::Broken(End::Failed { kind: Kind::Data, text }),
             }
         });
+    }
+
+    /// Gives the whole output its final name, and tells how the job ends.
+    pub(super) fn publish_output(&mut self) -> anyhow::Result<End> {
+        self.journal.sync()?;
+        let Err(error) = self.collector.finish() else { return Ok(End::Done) };
+        let kind = error.downcast_ref().map_or(Kind::Data, |fault: &Fault| fault.kind);
+        if self.output.dataset().is_some() {
+            return Ok(End::Failed { kind, text: format!("{error:#}") });
+        }
+        self.desk.unpublished = true;
+        let place = self.output.temporary().display();
+        Ok(End::Failed { kind, text: format!("{error:#}; the complete result stays in {place}") })
     }
 }
 

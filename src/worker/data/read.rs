@@ -1,6 +1,6 @@
 //! Giving parts out: every block is compared with the manifest before a byte of it leaves.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 
 use fs_err::File;
 
@@ -56,6 +56,6 @@ pub fn open_range(folder: &DataFolder, part: &PartId, start: u64, end: u64) -> R
         return Ok(Box::new(open_part(folder, part)?.range(start, length)));
     }
     let mut file = File::open(folder.part(part)?)?;
-    file.seek(SeekFrom::Start(start)).map_err(io::Error::from)?;
+    file.seek(SeekFrom::Start(start))?;
     Ok(Box::new(file.take(length)))
 }
