@@ -224,6 +224,8 @@ fn a_full_disk_is_said_and_the_work_goes_elsewhere() {
         let expected = fleet.desk.job(&job);
         // The binary must be there before the disk is full.
         fleet.install(&["h4", "h5"]);
+        // Else nothing would be started on a host with so little room.
+        fleet.desk.write("runner.toml", "[worker]\ndisk_free_min = \"0\"\n");
         fleet.bed.run(&["fill", "h4", "200"]);
         let outcome = fleet.run("h4,h5", &[&["mapreduce"][..], &job, &["out"]].concat());
         fleet.bed.run(&["drain", "h4"]);

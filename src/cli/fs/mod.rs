@@ -170,6 +170,11 @@ impl Desk<'_> {
     /// What the patterns choose.
     async fn select(&self, patterns: &[Pattern]) -> Result<(View, Vec<Selected>), Fault> {
         let view = self.look(patterns).await;
+        if let Ok(selected) = datasets::select(&view, patterns) {
+            return Ok((view, selected));
+        }
+        // Hosts tell what matches only; which name is near a mistyped one shows among all.
+        let view = self.look(&[]).await;
         let selected = datasets::select(&view, patterns)?;
         Ok((view, selected))
     }
