@@ -73,7 +73,7 @@ struct Shared {
     /// A configuration for ssh that goes before yours and the system's
     #[arg(long, value_name = "FILE", global = true)]
     ssh_config: Option<String>,
-    /// A jump host on the way to machines from EC2: [user@]host[:port]
+    /// A jump host on the way to machines from EC2, as ssh -J takes it
     #[arg(long, value_name = "HOST", global = true)]
     bastion: Option<String>,
     /// JSON lines on stdout, for programs

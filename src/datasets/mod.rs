@@ -2,7 +2,7 @@
 //!
 //! Every operation opens a stream to the data folder of each host ([`Stations`]), asks them all what lies there, and folds
 //! the answers into a [`View`]: which generation of each name counts, and where its parts are. There is no other account of
-//! it. What is put is cut into parts ([`cut`]), spread ([`spread`]) and stored ([`put`]), and becomes visible at once when
+//! it. What is put is cut into parts ([`mod@cut`]), spread ([`spread`]) and stored ([`mod@put`]), and becomes visible at once when
 //! the last step writes the manifests. Who changes a name holds its lock on the hosts for as long as its streams last, so a
 //! killed process leaves none.
 //!

@@ -1,6 +1,6 @@
 //! A job from its plan to its end: everything is set up here, and everything is taken down here.
 //!
-//! A job that is begun and one that is gone on with differ in what is known beforehand; see [`super::resume`].
+//! A job that is begun and one that is gone on with differ in what is known beforehand; see [`mod@super::resume`].
 
 use std::path::PathBuf;
 use std::sync::Arc;

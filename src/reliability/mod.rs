@@ -2,7 +2,7 @@
 //!
 //! A [`Fold`] reads the facts of a run; [`Memory`] is what all runs add up to, kept in one file that is replaced as a
 //! whole, under a lock. A mark has evidence and an end; the next job's scheduler is told of those that hold.
-//! [`table`] shows hosts to people. Nothing here decides who gets tasks.
+//! [`table()`] shows hosts to people. Nothing here decides who gets tasks.
 
 mod fold;
 mod store;
