@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::runtime::wait_for;
+use crate::driver::Finder;
 use crate::error::Fault;
 use crate::fleet::{Fleet, Origin, Source, choose};
 
@@ -46,6 +47,14 @@ pub fn lead(context: &Context, source: &Source) -> anyhow::Result<()> {
     }
 }
 
+/// What looks again for hosts on EC2 while a job runs.
+///
+/// # Errors
+/// Where there is no place for what is known of clusters.
+pub fn finder(context: &Context) -> anyhow::Result<Finder> {
+    cloud::finder(context)
+}
+
 /// Notes that a job uses the hosts of a source, while what it gives is held; must be called within a runtime.
 pub fn note_use(context: &Context, source: &Source, fleet: &Fleet) -> Option<Noting> {
     match source {
@@ -64,6 +73,7 @@ pub fn hint(context: &Context, fleet: &Fleet) -> Option<String> {
 
 #[cfg(feature = "ec2")]
 mod cloud {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use crate::cli::build;
@@ -73,6 +83,8 @@ mod cloud {
     use crate::cloud::discover::{self, Found, Way};
     use crate::cloud::welcome::welcome_rest;
     use crate::cloud::{Clusters, Phase};
+    use crate::driver::Finder;
+    use crate::error::{Fault, Kind};
     use crate::fleet::Fleet;
 
     pub use crate::cloud::discover::Noting;
@@ -81,14 +93,31 @@ mod cloud {
     const WELCOME_MAX: Duration = Duration::from_secs(30);
 
     pub async fn discover(context: &Context, query: &str) -> anyhow::Result<Fleet> {
-        let settings = &context.settings.cloud;
-        let way = Way { reach: reach(settings), bastion: settings.bastion.clone() };
-        let found = discover::discover(query, &clusters(context)?, &way).await?;
+        let found = discover::discover(query, &clusters(context)?, &way(context)).await?;
         found.notes.iter().for_each(|note| say(note));
         // A process looks for the hosts of one source only.
         let _same = context.hosts_ssh_config.set(found.ssh_config.clone());
         welcome(context, &found).await?;
         Ok(found.fleet)
+    }
+
+    pub fn finder(context: &Context) -> anyhow::Result<Finder> {
+        let (clusters, way) = (clusters(context)?, way(context));
+        Ok(Arc::new(move |query| {
+            let (clusters, way) = (clusters.clone(), way.clone());
+            Box::pin(async move {
+                let found = discover::discover(&query, &clusters, &way).await;
+                found.map(|found| found.fleet).map_err(|error| match error.downcast() {
+                    Ok(fault) => fault,
+                    Err(error) => Fault::new(Kind::Cloud, format!("{error:#}")),
+                })
+            })
+        }))
+    }
+
+    fn way(context: &Context) -> Way {
+        let settings = &context.settings.cloud;
+        Way { reach: reach(settings), bastion: settings.bastion.clone() }
     }
 
     /// Lets machines that no launch waited for have host keys of their own before a job runs there.
@@ -121,7 +150,10 @@ mod cloud {
 
 #[cfg(not(feature = "ec2"))]
 mod cloud {
+    use std::sync::Arc;
+
     use crate::cli::context::Context;
+    use crate::driver::Finder;
     use crate::fleet::{Fleet, ec2};
 
     /// There is never one.
@@ -130,6 +162,10 @@ mod cloud {
 
     pub async fn discover(_context: &Context, query: &str) -> anyhow::Result<Fleet> {
         Ok(ec2::discover(query).await?)
+    }
+
+    pub fn finder(_context: &Context) -> anyhow::Result<Finder> {
+        Ok(Arc::new(|query| Box::pin(async move { ec2::discover(&query).await })))
     }
 
     pub fn note_use(_context: &Context, _query: &str, _fleet: &Fleet) -> Option<Noting> {

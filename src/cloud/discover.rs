@@ -185,22 +185,23 @@ async fn of_others(clusters: &Clusters, tag: &Tag, way: &Way) -> anyhow::Result<
 /// The host keys of these instances as far as they are on file or on their consoles, and a note on those that are not.
 async fn keys_of(api: &Api, machines: &[Machine], file: &Path) -> anyhow::Result<(Known, Vec<String>)> {
     let mut known = read_known(&fs_err::read_to_string(file).unwrap_or_default());
-    let new: Vec<&Machine> = machines.iter().filter(|machine| !known.contains_key(&machine.id)).collect();
-    let consoles = new.into_iter().map(async |machine| {
-        if is_known_to_user(machine).await {
-            return (machine, Ok(None));
+    let new: Vec<Machine> = machines.iter().filter(|machine| !known.contains_key(&machine.id)).cloned().collect();
+    let consoles = new.into_iter().map(|machine| async move {
+        if is_known_to_user(&machine).await {
+            return (machine.id, Ok(None));
         }
-        (machine, api.console(&machine.id).await.map(Some))
+        let console = api.console(&machine.id).await.map(Some);
+        (machine.id, console)
     });
     let consoles: Vec<_> = futures::stream::iter(consoles).buffered(CONSOLES_AT_ONCE).collect().await;
     let mut silent = Vec::new();
     let mut refused = None;
-    for (machine, console) in consoles {
+    for (id, console) in consoles {
         match console {
             Ok(None) => {}
             Ok(Some(console)) => match keys_on_console(&console) {
-                keys if keys.is_empty() => silent.push(machine.id.as_str()),
-                keys => _ = known.insert(machine.id.clone(), keys),
+                keys if keys.is_empty() => silent.push(id),
+                keys => _ = known.insert(id, keys),
             },
             Err(fault) => refused = Some(fault),
         }

@@ -5,16 +5,22 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::error::Fault;
-use crate::fleet::{Fleet, Source, ec2};
+use crate::fleet::{Fleet, Source};
 
 /// A file is taken as it is once nobody has changed it for so long: an editor may write it in pieces.
 const SETTLE: Duration = Duration::from_millis(200);
+
+/// Asks EC2 for the hosts behind `ec2:…`, in the very way in which they were found at the start: the same machine must have
+/// the same name, or it would seem to be another.
+pub type Finder = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Fleet, Fault>> + Send + Sync>;
 
 /// What the list says now.
 #[derive(Debug)]
@@ -26,12 +32,12 @@ pub enum Listed {
 }
 
 /// Tells of every change, looking so often. Ends when nobody listens; at once where nothing can change.
-pub async fn watch(source: Source, first: Fleet, every: Duration, changes: mpsc::Sender<Listed>) {
+pub async fn watch(source: Source, first: Fleet, finder: Finder, every: Duration, changes: mpsc::Sender<Listed>) {
     let watched = async {
         match &source {
             Source::ThisMachine | Source::List(_) => {}
             Source::File(path) => watch_file(path, &source, every, &changes).await,
-            Source::Ec2(query) => watch_ec2(query, first, every, &changes).await,
+            Source::Ec2(query) => watch_ec2(|| finder(query.clone()), first, every, &changes).await,
         }
     };
     tokio::select! {
@@ -60,11 +66,16 @@ async fn watch_file(path: &Path, source: &Source, every: Duration, changes: &mps
     }
 }
 
-async fn watch_ec2(query: &str, first: Fleet, every: Duration, changes: &mpsc::Sender<Listed>) {
+async fn watch_ec2(
+    find: impl Fn() -> BoxFuture<'static, Result<Fleet, Fault>>,
+    first: Fleet,
+    every: Duration,
+    changes: &mpsc::Sender<Listed>,
+) {
     let mut known = Some(first);
     loop {
         sleep(every).await;
-        let found = ec2::discover(query).await;
+        let found = find().await;
         let now = found.as_ref().ok().cloned();
         if now != known {
             known = now;
@@ -96,6 +107,10 @@ mod tests {
 
     const EVERY: Duration = Duration::from_millis(10);
 
+    fn nowhere() -> Finder {
+        Arc::new(|query| panic!("nobody asks for {query}"))
+    }
+
     fn names(listed: Option<Listed>) -> Vec<String> {
         match listed {
             Some(Listed::Hosts(fleet)) => fleet.names(),
@@ -111,7 +126,7 @@ mod tests {
         let source = Source::File(path.clone());
         let (changes, mut seen) = mpsc::channel(8);
         let first = Fleet::resolve(&source).expect("hosts");
-        let watching = tokio::spawn(watch(source, first, EVERY, changes));
+        let watching = tokio::spawn(watch(source, first, nowhere(), EVERY, changes));
         tokio::time::timeout(3 * SETTLE, seen.recv()).await.expect_err("nothing has changed");
         fs_err::write(&path, "a\nb\n").expect("is written");
         assert_eq!(names(seen.recv().await), ["a", "b"]);
@@ -130,7 +145,7 @@ mod tests {
         let source = Source::List("a,b".to_owned());
         let first = Fleet::resolve(&source).expect("hosts");
         let (changes, mut seen) = mpsc::channel(1);
-        watch(source, first, EVERY, changes).await;
+        watch(source, first, nowhere(), EVERY, changes).await;
         assert!(seen.recv().await.is_none());
     }
 }

@@ -34,6 +34,7 @@ pub mod state;
 pub mod stored;
 
 pub use find::find;
+pub use listing::Finder;
 pub use output::OutputFolder;
 pub use peers::Shuffle;
 pub use prepare::Timing;

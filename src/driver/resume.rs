@@ -98,6 +98,7 @@ pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
         desk: Desk::default(),
         hosts_seen: Fold::default(),
         state: means.state.clone(),
+        finder: means.finder.clone(),
         id,
         job,
         splits,

@@ -16,7 +16,7 @@ use super::crew::Crew;
 use super::engine::{Desk, Engine, Parting};
 use super::feed::Feed;
 use super::host::{self, Entrance, Shared};
-use super::listing;
+use super::listing::{self, Finder};
 use super::output::OutputFolder;
 use super::peers::{Introductions, Shuffle};
 use super::remember;
@@ -61,6 +61,8 @@ pub struct Means {
     pub driver: String,
     /// Where jobs keep their state.
     pub state: PathBuf,
+    /// What looks again for hosts on EC2.
+    pub finder: Finder,
     /// What shows the job.
     pub progress: Progress,
 }
@@ -100,6 +102,7 @@ pub async fn run(request: Request) -> anyhow::Result<()> {
         desk: Desk::default(),
         hosts_seen: Fold::default(),
         state: means.state,
+        finder: means.finder,
         job,
         splits: Arc::new(splits),
     };
@@ -125,6 +128,8 @@ pub(super) struct Start {
     pub hosts_seen: Fold,
     /// Where this machine keeps what it knows.
     pub state: PathBuf,
+    /// What looks again for hosts on EC2.
+    pub finder: Finder,
 }
 
 /// A worker's place in the job.
@@ -194,7 +199,7 @@ impl Start {
         }
         let (changes, lists) = mpsc::channel(1);
         let (source, fleet) = (self.job.source.clone(), self.job.fleet.clone());
-        tokio::spawn(listing::watch(source, fleet, self.job.list_every, changes));
+        tokio::spawn(listing::watch(source, fleet, self.finder, self.job.list_every, changes));
         let reduces = self.job.job.reduces();
         let mut engine = Engine {
             scheduler: self.scheduler,

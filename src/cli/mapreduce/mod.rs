@@ -100,6 +100,7 @@ pub fn means(context: &Context, ssh_config: Option<&Path>) -> anyhow::Result<Mea
         build: build::ID.to_owned(),
         binary: build::OURSELVES.into(),
         driver: driver_name(context),
+        finder: hosts::finder(context)?,
         progress: Progress::new(context.style),
     })
 }
