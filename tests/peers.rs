@@ -87,7 +87,7 @@ impl Rig {
     }
 
     fn keys(&self, host: &str) -> String {
-        self.bed.sh(host, "cat ~/.ssh/authorized_keys; echo; stat -c '%A %U %G %n' ~/.ssh ~/.ssh/*")
+        self.bed.sh(host, "cat ~/.ssh/authorized_keys; echo; stat -c '%A %U %G %n' ~/.ssh ~/.ssh/* 2>/dev/null; true")
     }
 
     /// No process, no file and no key line of a job is on a host.
