@@ -107,8 +107,8 @@ impl Control {
     /// A command's lifeline, cut when the attempt is ended.
     pub fn attach(&self, lifeline: UnixStream) {
         self.ropes.lock().unwrap_or_else(PoisonError::into_inner).lifelines.push(lifeline);
-        if self.has_ended() {
-            self.end();
+        if self.is_cut.is_cancelled() {
+            self.cut();
         }
     }
 

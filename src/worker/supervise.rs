@@ -126,21 +126,31 @@ fn ended(raw: i32) -> Ended {
 }
 
 /// Kills and reaps what is left below this process. The orphans of a killed process become our children, so one pass
-/// after the other reaches all; a process that forks as fast as it dies is in a group that dies as one.
+/// after the other reaches all; a process that forks as fast as it dies is in a group that dies as one. Two threads may do
+/// this at once, and each reaps what the other has just seen.
 fn kill_rest(shell: Pid) {
+    /// Looks that see no child although there is one: it came to us while we looked. More than some mean that /proc hides it.
+    const BLIND_MAX: u32 = 1000;
     let _gone = kill_process_group(shell, Signal::KILL);
-    while !matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD)) {
-        let kill = |child| kill_process(child, Signal::KILL);
-        if kill_each(&children(), kill) == 0 {
+    let mut blind = 0;
+    while blind < BLIND_MAX && !matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD)) {
+        let children = children();
+        if children.is_empty() {
+            blind += 1;
+            std::thread::yield_now();
+            continue;
+        }
+        if kill_each(&children, |child| kill_process(child, Signal::KILL)) == 0 {
             return;
         }
         let _reaped = wait(WaitOptions::empty());
     }
 }
 
-/// How many could be killed. One that runs as somebody else cannot (EPERM): who waits for that may wait for ever.
+/// How many were killed, or had gone by themselves (ESRCH). One that runs as somebody else cannot be (EPERM): who waits for
+/// that may wait for ever.
 fn kill_each(children: &[Pid], kill: impl Fn(Pid) -> Result<(), Errno>) -> usize {
-    children.iter().filter(|child| kill(**child).is_ok()).count()
+    children.iter().filter(|child| matches!(kill(**child), Ok(()) | Err(Errno::SRCH))).count()
 }
 
 /// The direct children of this process, from /proc.
@@ -165,9 +175,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_waits_for_those_of_others() {
+    fn nobody_waits_for_those_of_others_and_all_look_again_for_the_rest() {
         let pids: Vec<Pid> = (1..=3).filter_map(Pid::from_raw).collect();
         assert_eq!(kill_each(&pids, |_| Err(Errno::PERM)), 0);
         assert_eq!(kill_each(&pids, |pid| if pid == pids[0] { Err(Errno::PERM) } else { Ok(()) }), 2);
+        // Another thread was faster: what that one's children are is seen at the next look.
+        assert_eq!(kill_each(&pids, |_| Err(Errno::SRCH)), 3);
     }
 }
