@@ -240,8 +240,11 @@ fn a_stream_that_breaks_goes_on_where_it_was() {
                 found.is_some()
             });
             let (host, pid) = found.expect("was found");
-            // Some of it has come by then, and not all.
-            rig.bed.sh_as_root(host, "sleep 0.7");
+            // More than a login reads, and less than all.
+            let read = format!("sed -n 's/^rchar: //p' /proc/{pid}/io");
+            wait_until("some of it has come", || {
+                rig.bed.sh_as_root(host, &read).parse::<u64>().is_ok_and(|bytes| bytes > 200_000)
+            });
             match fault {
                 "killed" => rig.bed.sh_as_root(host, &format!("kill {pid}")),
                 _ => rig.bed.run(&["part", "h2", "h1"]),

@@ -16,8 +16,12 @@ holders() {
         fi
     done
 }
+# The folder of a worker, and what it says of its slots, which lies beside those of others.
 remove() {
     rm -rf "$1" 2>/dev/null || { chmod -R u+rwx "$1" && rm -rf "$1"; } 2>/dev/null
+    case $1 in
+    */jobs/*) rm -f "${1%/jobs/*}"/slots/*/"${1##*/}" 2>/dev/null ;;
+    esac
     if [ -e "$1" ]; then say left "$1"; else say removed "$1"; fi
 }
 
@@ -77,7 +81,7 @@ if [ "$all" = yes ]; then
     done
 fi
 for root; do
-    ! is_ours "$root" || rmdir "$root/jobs" "$root" 2>/dev/null
+    ! is_ours "$root" || rmdir "$root"/slots/* "$root/slots" "$root/jobs" "$root" 2>/dev/null
 done
 say end 1
 exit 0
