@@ -168,7 +168,8 @@ fn a_slow_machine_does_not_hold_the_rest_back() {
     let known = ["no route to the host", "timed out", "it runs, and has not answered yet"];
     assert!(known.iter().any(|words| missing.contains(words)), "{missing}");
     let job = ann.run("--workers ec2:demo workers check");
-    assert_eq!((job.code, job.text().lines().count()), (Some(0), 4), "{} {}", job.text(), job.stderr);
+    let hosts = job.text().lines().filter(|line| line.starts_with("i-")).count();
+    assert_eq!((job.code, hosts), (Some(0), 3), "{} {}", job.text(), job.stderr);
     assert_eq!(ann.run("cloud terminate --yes").code, Some(0));
     ann.assert_nothing_is_left();
 }
