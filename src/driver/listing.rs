@@ -104,6 +104,7 @@ impl Look {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     const EVERY: Duration = Duration::from_millis(10);
 
@@ -136,6 +137,25 @@ mod tests {
         fs_err::write(folder.path().join("new"), "b\n").expect("is written");
         fs_err::rename(folder.path().join("new"), &path).expect("is renamed");
         assert_eq!(names(seen.recv().await), ["b"]);
+        drop(seen);
+        watching.await.expect("ends");
+    }
+
+    #[tokio::test]
+    async fn a_tag_is_asked_again_as_at_the_start_and_only_a_change_is_told() {
+        let fleet = |hosts: &str| Fleet::resolve(&Source::List(hosts.to_owned())).expect("hosts");
+        let answers = [Ok(fleet("i-1")), Ok(fleet("i-1")), Ok(fleet("i-1,i-2")), Err(Fault::new(Kind::Cloud, "no"))];
+        let answers = std::sync::Mutex::new(answers.into_iter());
+        let finder: Finder = Arc::new(move |query| {
+            assert_eq!(query, "demo");
+            let answer = answers.lock().expect("is free").next().unwrap_or_else(|| Ok(fleet("i-2")));
+            Box::pin(std::future::ready(answer))
+        });
+        let (changes, mut seen) = mpsc::channel(8);
+        let watching = tokio::spawn(watch(Source::Ec2("demo".to_owned()), fleet("i-1"), finder, EVERY, changes));
+        assert_eq!(names(seen.recv().await), ["i-1", "i-2"]);
+        assert!(matches!(seen.recv().await, Some(Listed::Unreadable(_))));
+        assert_eq!(names(seen.recv().await), ["i-2"]);
         drop(seen);
         watching.await.expect("ends");
     }
