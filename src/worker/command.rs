@@ -16,7 +16,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use rustix::pipe::fcntl_setpipe_size;
 
 use super::control::Control;
-use super::processes::Pid;
+use super::processes::{Pid, memory_kills};
 use super::supervise::{Ended, LIFELINE, read_end};
 use crate::facts::Cause;
 
@@ -56,6 +56,8 @@ pub struct Running {
     pub stdout: Option<ChildStdout>,
     /// Its stderr, until it is taken.
     pub stderr: Option<ChildStderr>,
+    /// How often the kernel had killed for want of memory when it began.
+    memory_kills: u64,
 }
 
 /// Starts a command.
@@ -70,6 +72,7 @@ pub fn start(spec: &Spec) -> io::Result<Running> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mapping = FdMapping { parent_fd: OwnedFd::from(theirs), child_fd: LIFELINE };
     command.fd_mappings(vec![mapping]).map_err(io::Error::other)?;
+    let memory_kills = memory_kills();
     let mut supervisor = command.spawn()?;
     drop(command);
     let control = Arc::clone(spec.control);
@@ -82,7 +85,7 @@ pub fn start(spec: &Spec) -> io::Result<Running> {
     if let Some(stdout) = &stdout {
         let _small = fcntl_setpipe_size(stdout, PIPE_BYTES);
     }
-    Ok(Running { step: spec.step, control, supervisor, lifeline, stdin, stdout, stderr })
+    Ok(Running { step: spec.step, control, supervisor, lifeline, stdin, stdout, stderr, memory_kills })
 }
 
 /// Kills a running command from any thread.
@@ -122,7 +125,10 @@ impl Running {
         let step = self.step.to_owned();
         Ok(match report.map(|report| report.ended) {
             Some(Ended::Exit(0)) => None,
-            Some(Ended::Exit(KILLED_CODE) | Ended::Signal(KILL_SIGNAL)) | None if self.control.memory_was_short() => {
+            // Who else kills a command while its host runs out of memory is not worth telling apart.
+            Some(Ended::Exit(KILLED_CODE) | Ended::Signal(KILL_SIGNAL)) | None
+                if memory_kills() > self.memory_kills =>
+            {
                 Some(Cause::OutOfMemory { step })
             }
             Some(Ended::Exit(code)) => Some(Cause::Exit { step, code }),

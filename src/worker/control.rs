@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::processes::{Pid, memory_kills};
+use super::processes::Pid;
 use crate::clock::{self, Moment};
 use crate::ids::AttemptId;
 use crate::protocol::bulk::Aborter;
@@ -31,7 +31,6 @@ pub struct Control {
     /// Cancelled with the ropes.
     is_cut: CancellationToken,
     commands: Mutex<Commands>,
-    memory_kills: Mutex<MemoryKills>,
 }
 
 /// How long input was waited for.
@@ -58,14 +57,6 @@ struct Commands {
     supervisors: Vec<Pid>,
     /// Processor time of those that have ended.
     ended: Duration,
-}
-
-/// How often the kernel had killed for want of memory, at the last two looks. What it killed just now may be counted in
-/// the last one already.
-#[derive(Debug, Default)]
-struct MemoryKills {
-    before: u64,
-    last: u64,
 }
 
 /// What must be cut so that blocked threads wake up.
@@ -123,8 +114,6 @@ impl Control {
     /// A command runs below this supervisor.
     pub fn begin_command(&self, supervisor: Pid) {
         self.commands().supervisors.push(supervisor);
-        let kills = memory_kills();
-        *self.memory_kills() = MemoryKills { before: kills, last: kills };
     }
 
     /// It has ended, and took so much processor time in all.
@@ -138,17 +127,6 @@ impl Control {
     pub fn processes(&self) -> (Vec<Pid>, Duration) {
         let commands = self.commands();
         (commands.supervisors.clone(), commands.ended)
-    }
-
-    /// How often the kernel has killed for want of memory by now.
-    pub fn note_memory_kills(&self, kills: u64) {
-        let mut noted = self.memory_kills();
-        *noted = MemoryKills { before: noted.last, last: kills };
-    }
-
-    /// Whether it has killed something within the last moments.
-    pub fn memory_was_short(&self) -> bool {
-        memory_kills() > self.memory_kills().before
     }
 
     /// Something was read, written or reported.
@@ -248,10 +226,6 @@ impl Control {
 
     fn commands(&self) -> MutexGuard<'_, Commands> {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn memory_kills(&self) -> MutexGuard<'_, MemoryKills> {
-        self.memory_kills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waits(&self) -> MutexGuard<'_, Waits> {

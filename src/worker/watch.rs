@@ -42,7 +42,6 @@ impl Watch {
 
     /// Why the attempt must end now, if it must. It reads /proc, so it may take some milliseconds.
     pub fn look(&self) -> Option<Cause> {
-        self.control.note_memory_kills(processes::memory_kills());
         let ProcessLimits { wall_time, .. } = self.bounds.job;
         if let Some(limit) = wall_time.filter(|limit| clock::now().since(self.began) >= *limit) {
             return Some(Cause::Limit { limit: Limit::WallTime(limit), by: Lender::Job });
