@@ -61,6 +61,9 @@ pub enum Command {
         /// The folder; the usual one in the home if none is given
         #[arg(long, value_name = "FOLDER")]
         folder: Option<PathBuf>,
+        /// How this process is called, so that it is found among others
+        #[arg(long)]
+        name: Option<String>,
     },
     /// Run a command so that nothing of it survives
     Supervise {
@@ -97,7 +100,11 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             let lifeline = supervise::inherited_lifeline().context("this command is for the worker to call")?;
             supervise::run(&command, nice, lifeline)
         }
-        Command::Data { folder } => data::session::run(folder.as_deref()),
+        Command::Data { folder, name } => {
+            let connection =
+                Environment::from_process().variable("SSH_CONNECTION").map(|said| said.to_string_lossy().into_owned());
+            data::session::run(folder.as_deref(), data::session::Own { name, connection })
+        }
         Command::Hash => {
             let hash = build::hash()?;
             output::print(|out| writeln!(out, "{hash}"))

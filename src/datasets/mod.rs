@@ -4,7 +4,7 @@
 //! the answers into a [`View`]: which generation of each name counts, and where its parts are. There is no other account of
 //! it. What is put is cut into parts ([`mod@cut`]), spread ([`spread`]) and stored ([`mod@put`]), and becomes visible at once when
 //! the last step writes the manifests. Who changes a name holds its lock on the hosts for as long as its streams last, so a
-//! killed process leaves none.
+//! killed process leaves none. Copies of what was put go from host to host ([`ways`]).
 //!
 //! A job reads and writes datasets through [`input`] and [`output`].
 
@@ -18,24 +18,29 @@ mod lock;
 mod output;
 mod put;
 mod reading;
+mod repair;
+mod resumed;
 mod select;
 mod spool;
 mod spread;
 mod stations;
 mod uploads;
 mod view;
+mod ways;
 
 pub use change::{remove, rename};
-pub use check::{Finding, check, repair};
+pub use check::{Finding, check};
 pub use cut::{Cutting, Planned, Source, cut, whole};
 pub use get::{End, cat, get, head, merge, tail};
 pub use input::{input_files, sample};
 pub use output::{JobOutput, plan_output};
 pub use put::{Put, put, put_stream};
+pub use repair::{Repaired, repair};
 pub use select::{Selected, select};
-pub use stations::{Station, Stations};
+pub use stations::{Copies, Station, Stations};
 pub use uploads::Uploads;
 pub use view::{Dataset, HostFacts, PartView, View};
+pub use ways::Moved;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};

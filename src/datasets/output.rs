@@ -217,7 +217,7 @@ impl JobOutput {
             link: mux(WorkerId(at)).ok_or_else(|| "the worker is gone".to_owned()),
         };
         let list = (0..).zip(&self.dataset.places).map(station).collect();
-        Stations { list, uploads: Arc::clone(&self.uploads) }
+        Stations::of(list, Arc::clone(&self.uploads))
     }
 
     fn manifest(&self, stations: &Stations, out: &[usize]) -> Result<Manifest, Fault> {

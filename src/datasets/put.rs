@@ -16,6 +16,7 @@ use super::Watch;
 use super::commit;
 use super::cut::Planned;
 use super::lock::{lock, unique};
+use super::resumed::resumed;
 use super::spool::spool;
 use super::spread::{Spread, Target};
 use super::stations::Stations;
@@ -224,48 +225,50 @@ impl<'a> Placing<'a> {
             let Some(target) = self.state().target(index, planned.bytes, holders, self.copies) else {
                 return if holders.is_empty() { Err(self.no_room()) } else { Ok(()) };
             };
-            match self.send(index, planned, held.as_ref(), target).await? {
+            let sent = match &held {
+                Some(placed) => Ok(self.copy(index, placed, target).await),
+                None => self.upload(index, planned, target).await,
+            };
+            match sent? {
                 Ok(digest) => self.state().put(index, digest, target),
                 Err(DataError::Source(text)) if tries < TRIES_MAX => {
                     tries += 1;
-                    // The other host may be gone; then the next look at the holders tells.
                     self.watch.note(format!("part {index} did not reach {}: {text}", self.stations.name(target)));
-                    self.state().suspect(index);
+                    self.suspect(index, held.and_then(|placed| placed.holders.first().copied())).await;
                 }
                 Err(error) => self.drop_host(target, &error),
             }
         }
     }
 
-    /// Has a host fetch a part: from us, or from another host that has it.
-    async fn send(
-        &self,
-        index: u32,
-        planned: &Planned,
-        held: Option<&Placed>,
-        target: usize,
-    ) -> Result<Result<Digest, DataError>, Fault> {
-        let broken = Arc::new(Mutex::new(None));
-        let sent = Arc::clone(&self.watch.done);
-        let offer = match held.and_then(|placed| placed.holders.first()) {
-            None => Offer::Here { source: planned.source.clone(), sent, broken: Arc::clone(&broken) },
-            Some(holder) => match self.stations.mux(*holder) {
-                Ok(mux) => Offer::There { mux: mux.clone(), part: self.part(index), sent },
-                Err(error) => return Ok(Err(error)),
-            },
-        };
+    /// Has a host fetch a part from us.
+    async fn upload(&self, index: u32, planned: &Planned, target: usize) -> Result<Result<Digest, DataError>, Fault> {
+        let (broken, sent) = (Arc::new(Mutex::new(None)), Arc::clone(&self.watch.done));
+        let offer = Offer::Here { source: planned.source.clone(), sent, broken: Arc::clone(&broken) };
         let ticket = self.stations.uploads.offer(offer);
         let store = DataRequest::Store { part: self.part(index), ticket: ticket.number };
-        let stored = self.stations.ask::<Digest>(target, store).await;
-        if let Some(text) = broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(Fault::new(Kind::Data, format!("reading what is to be put: {text}")));
+        let stored = self.stations.ask(target, store).await;
+        match broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(text) => Err(Fault::new(Kind::Data, format!("reading what is to be put: {text}"))),
+            None => Ok(stored),
         }
-        Ok(match (stored, held) {
-            (Ok(digest), Some(placed)) if digest != placed.digest => {
-                Err(DataError::Source("the copy is not the same".to_owned()))
+    }
+
+    /// Has a host fetch a part from the first of those that have it.
+    async fn copy(&self, index: u32, placed: &Placed, target: usize) -> Result<Digest, DataError> {
+        let ends = (placed.holders[0], target);
+        self.stations.copy(self.part(index), &placed.digest, ends, &self.watch.done).await?;
+        Ok(placed.digest.clone())
+    }
+
+    /// A part could not be had from a holder: that one is gone with all that it had, or others are asked before it.
+    async fn suspect(&self, index: u32, holder: Option<usize>) {
+        match holder {
+            Some(at) if self.stations.is_gone(at).await => {
+                self.drop_host(at, &DataError::Gone("it does not answer any more".to_owned()));
             }
-            (stored, _) => stored,
-        })
+            Some(_) | None => self.state().suspect(index),
+        }
     }
 
     fn no_room(&self) -> Fault {
@@ -377,7 +380,7 @@ impl State {
         spread.choose(bytes, holders)
     }
 
-    /// The first holder of a part may be at fault: the others are asked before it.
+    /// The first holder of a part may be at fault.
     fn suspect(&mut self, index: u32) {
         if let Some(placed) = self.placed.get_mut(&index).filter(|placed| placed.holders.len() > 1) {
             placed.holders.rotate_left(1);
@@ -404,40 +407,4 @@ pub(super) fn spread(stations: &Stations, view: &View, places: &[usize]) -> Spre
         Some(Target { at: *at, machine, store: facts.store, free: facts.free, slots, given: 0, out: false })
     };
     Spread { targets: places.iter().filter_map(target).collect() }
-}
-
-/// What earlier puts left of this name.
-struct Left {
-    goes_on: Option<Generation>,
-    others: Vec<(Generation, Vec<usize>)>,
-}
-
-/// Finds the generation that this put was filling when it was stopped.
-fn resumed(view: &View, request: &Put) -> Left {
-    let mut left = Left { goes_on: None, others: Vec::new() };
-    for ((name, generation), unfinished) in &view.unfinished {
-        if *name != request.name {
-            continue;
-        }
-        if request.id.is_some() && unfinished.put == request.id && left.goes_on.is_none() {
-            left.goes_on = Some(*generation);
-        } else {
-            left.others.push((*generation, unfinished.hosts.clone()));
-        }
-    }
-    left
-}
-
-impl Left {
-    /// Removes what nobody will finish: whoever was at it would have the lock.
-    async fn discard_others(self, stations: &Stations, view: &View, name: &Name) -> Option<Generation> {
-        let reached = unique(stations, view);
-        for (generation, hosts) in self.others {
-            let hosts: Vec<usize> = hosts.into_iter().filter(|at| reached.contains(at)).collect();
-            // What stays is in nobody's way.
-            let discard = |_| DataRequest::Discard { name: name.clone(), generation };
-            let _left = stations.ask_all::<()>(&hosts, discard).await;
-        }
-        self.goes_on
-    }
 }

@@ -7,13 +7,15 @@ use serde::de::DeserializeOwned;
 
 use super::uploads::Uploads;
 use super::view::View;
+use super::ways::{self, Moved, Ways};
 use crate::dataset::{Listing, Pattern};
 use crate::error::{Fault, Kind};
 use crate::fleet::ranges::fold;
-use crate::fleet::{Fleet, HostSpec};
+use crate::fleet::{Fleet, HostSpec, Place};
+use crate::ids::JobId;
 use crate::protocol::bulk::{Mux, Request};
 use crate::protocol::data::{DataError, DataRequest, PING_EVERY, answer};
-use crate::transport::{Load, Transport};
+use crate::transport::{DataStream, Load, Transport};
 
 /// All hosts of a fleet.
 pub struct Stations {
@@ -21,6 +23,19 @@ pub struct Stations {
     pub list: Vec<Station>,
     /// What the hosts fetch from us.
     pub(super) uploads: Arc<Uploads>,
+    /// What these streams are part of.
+    pub(super) session: JobId,
+    /// How the hosts reach each other.
+    pub(super) ways: Ways,
+}
+
+/// Which way copies go.
+#[derive(Clone, Debug)]
+pub enum Copies {
+    /// From host to host, where they reach each other: it tells how.
+    Direct(Arc<Transport>),
+    /// Through us.
+    Relayed,
 }
 
 /// One host.
@@ -52,23 +67,40 @@ impl Stations {
     ///
     /// # Errors
     /// A [`Fault`] of kind `NoWorker` if none can.
-    pub async fn open(fleet: &Fleet, transport: &Transport, load: Load) -> Result<Self, Fault> {
-        let uploads = Arc::new(Uploads::default());
-        let opening = fleet.hosts.iter().zip(fleet.names()).map(async |(host, name)| {
-            let link = match transport.data(host, load).await {
-                Ok(channel) => Ok(kept(Mux::start(channel.reader, channel.writer, Arc::clone(&uploads) as _))),
-                Err(error) => Err(match error.fix(&name) {
-                    fix if fix.is_empty() => error.to_string(),
-                    fix => format!("{error}; {fix}"),
-                }),
+    pub async fn open(fleet: &Fleet, transport: &Transport, load: Load, copies: Copies) -> Result<Self, Fault> {
+        let (uploads, session) = (Arc::new(Uploads::default()), ways::session());
+        let opening = fleet.hosts.iter().zip(fleet.names()).enumerate().map(async |(at, (host, name))| {
+            let (link, sshd) = match transport.data(host, load, &format!("{session}-{}", ways::worker(at))).await {
+                Ok(DataStream { channel, sshd }) => {
+                    (Ok(kept(Mux::start(channel.reader, channel.writer, Arc::clone(&uploads) as _))), sshd)
+                }
+                Err(error) => match error.fix(&name) {
+                    fix if fix.is_empty() => (Err(error.to_string()), None),
+                    fix => (Err(format!("{error}; {fix}")), None),
+                },
             };
-            Station { name, host: host.clone(), link }
+            (Station { name, host: host.clone(), link }, sshd)
         });
-        let stations = Stations { list: join_all(opening).await, uploads: Arc::clone(&uploads) };
+        let (list, sshd) = join_all(opening).await.into_iter().unzip();
+        let ways = match copies {
+            Copies::Direct(transport) => Ways::of(transport, sshd),
+            Copies::Relayed => Ways::default(),
+        };
+        let stations = Stations { list, uploads, session, ways };
         if stations.reached().next().is_none() {
             return Err(Fault::new(Kind::NoWorker, format!("no worker can be used: {}", stations.why_none())));
         }
         Ok(stations)
+    }
+
+    /// Stations whose streams were opened elsewhere; copies go through us.
+    pub(super) fn of(list: Vec<Station>, uploads: Arc<Uploads>) -> Self {
+        Stations { list, uploads, session: ways::session(), ways: Ways::default() }
+    }
+
+    /// What copies went which way so far; none where no host is reached over ssh, so that there are no ways.
+    pub fn moved(&self) -> Option<Moved> {
+        self.reached().any(|(_, station)| station.host.place == Place::Ssh).then(|| self.ways.moved())
     }
 
     /// The hosts that were reached, by their places.

@@ -1,8 +1,9 @@
 //! What is asked of a worker's data folder, over a bulk connection.
 //!
 //! Each [`DataRequest`] opens a stream. Its answer is one postcard value, a [`Result`] with a [`DataError`], except for
-//! [`DataRequest::Read`], [`DataRequest::Split`] and [`DataRequest::Upload`], whose answer is the bytes themselves. Bytes that go to a worker are
-//! pulled by it: it is told a ticket, and fetches that as [`DataRequest::Upload`] from who asked.
+//! [`DataRequest::Read`], [`DataRequest::Split`] and [`DataRequest::Upload`], whose answer is the bytes themselves, and
+//! [`DataRequest::Copy`], which tells how far it has come. Bytes that go to a worker are pulled by it: it is told a ticket,
+//! and fetches that as [`DataRequest::Upload`] from who asked; copies it fetches from other workers, where it reaches them.
 
 use std::fmt;
 use std::io;
@@ -13,7 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::bulk::Incoming;
 use super::frames;
-use crate::dataset::{Generation, Manifest, Name, Pattern, PutId};
+use super::meeting::Meeting;
+use super::peer::Peer;
+use crate::dataset::{Digest, Generation, Manifest, Name, Pattern, PutId};
+use crate::ids::WorkerId;
 use crate::input::Codec;
 use crate::shuffle::record::KeyRule;
 
@@ -59,6 +63,25 @@ pub enum DataRequest {
     Store {
         /// The part.
         part: PartId,
+        /// What to fetch from who asks.
+        ticket: u64,
+    },
+    /// Lets others of these streams in, and makes ready to go to them, for as long as this stream lasts. Answer:
+    /// [`super::meeting::Met`].
+    Meet(Box<Meeting>),
+    /// The others, as far as they are known. Answer: nothing.
+    Peers(Vec<Peer>),
+    /// Lets nobody in any more, and goes nowhere. Answer: nothing.
+    Part,
+    /// Takes in a copy of a part from another host: straight from there if that can be, else as a ticket. Answer:
+    /// [`super::meeting::Copying`], several.
+    Copy {
+        /// The part.
+        part: PartId,
+        /// What it must be like.
+        digest: Digest,
+        /// Who has it.
+        from: WorkerId,
         /// What to fetch from who asks.
         ticket: u64,
     },

@@ -2,7 +2,7 @@
 //!
 //! A worker goes to another one over ssh, with a key that the driver made for the job, and is let in by a forced command
 //! that joins it to the other's second socket, [`SOCKET`]. What follows on that connection is [`super::bulk`]; the role
-//! in the [`Hello`] says what may be asked for.
+//! in the [`Hello`] says what may be asked for. Those who serve data folders ([`super::meeting`]) do the same.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -35,6 +35,8 @@ pub struct Hello {
 pub enum Role {
     /// Segments of finished maps.
     Segments,
+    /// Bytes of parts of datasets.
+    Copies,
 }
 
 /// What a worker needs to go to others, and to be come to.
@@ -80,6 +82,24 @@ pub struct Door {
     pub known_as: String,
     /// Its verified host keys, as lines of a file of known hosts.
     pub known_hosts: String,
+}
+
+/// Where a machine says that it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whereabouts {
+    /// The address and port at which its sshd met us, as it saw them.
+    pub seen_at: Option<(String, u16)>,
+    /// Its host keys by its own account, each type and key.
+    pub host_keys: Vec<String>,
+}
+
+/// The server's half of `SSH_CONNECTION`: client's address and port, then ours (ssh(1)).
+pub fn server_end(connection: &str) -> Option<(String, u16)> {
+    let mut words = connection.split(' ').skip(2);
+    let address = words.next()?;
+    // An address with a scope means nothing on another machine.
+    let port = words.next()?.parse().ok().filter(|_| !address.contains('%'))?;
+    Some((address.to_owned(), port))
 }
 
 /// Whether others can come in, as a worker tells the driver.

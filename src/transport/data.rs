@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-use super::classify::classify;
+use super::classify::{classify, server_version};
 use super::config::{self, Resolved};
 use super::error::ConnectError;
 use super::shell::{Held, Reader, Running, Site, Writer};
@@ -27,6 +27,14 @@ pub enum Load {
     Bytes,
 }
 
+/// A stream to a data folder.
+pub struct DataStream {
+    /// Its two ways.
+    pub channel: Channel,
+    /// The version of sshd, as it greeted us; none for this machine.
+    pub sshd: Option<String>,
+}
+
 /// A process of its own for one stream: ssh, or our binary.
 #[derive(Clone, Debug)]
 pub(super) struct Direct {
@@ -35,19 +43,20 @@ pub(super) struct Direct {
 }
 
 impl Transport {
-    /// Opens the data folder of a host, with our binary on the other side.
+    /// Opens the data folder of a host, with our binary on the other side, which is told its `name`: a job's id and a
+    /// worker's, as in the name of a job folder.
     ///
     /// # Errors
     /// What hinders, as for [`Transport::connect`]; [`ConnectError::Start`] with the words of who should have opened the
     /// folder there.
-    pub async fn data(&self, host: &HostSpec, load: Load) -> Result<Channel, ConnectError> {
+    pub async fn data(&self, host: &HostSpec, load: Load, name: &str) -> Result<DataStream, ConnectError> {
         if host.place == Place::ThisMachine {
-            return ready(self.data_here(host).await?)
-                .await?
-                .ok_or_else(|| ConnectError::here("our binary is missing"));
+            let channel = ready(self.data_here(host).await?).await?;
+            let channel = channel.ok_or_else(|| ConnectError::here("our binary is missing"))?;
+            return Ok(DataStream { channel, sshd: None });
         }
-        match self.data_there(host, load).await {
-            Ok(Some(channel)) => return Ok(channel),
+        match self.data_there(host, load, name).await {
+            Ok(Some(stream)) => return Ok(stream),
             Ok(None) => {}
             Err(error) if error.passes() => {}
             Err(error) => return Err(error),
@@ -55,7 +64,7 @@ impl Transport {
         // Goes in through the gate, tries again, and installs.
         self.connect(host).await?.close().await;
         let text = || "our binary was installed and is not found again".to_owned();
-        self.data_there(host, load).await?.ok_or_else(|| ConnectError::Install { text: text() })
+        self.data_there(host, load, name).await?.ok_or_else(|| ConnectError::Install { text: text() })
     }
 
     async fn data_here(&self, host: &HostSpec) -> Result<Running, ConnectError> {
@@ -67,7 +76,7 @@ impl Transport {
     }
 
     /// None if our binary is not there.
-    async fn data_there(&self, host: &HostSpec, load: Load) -> Result<Option<Channel>, ConnectError> {
+    async fn data_there(&self, host: &HostSpec, load: Load, name: &str) -> Result<Option<DataStream>, ConnectError> {
         let folder: TempDir = self.folder.make_one()?;
         let ciphers = match load {
             Load::Words => None,
@@ -81,12 +90,16 @@ impl Transport {
             Direct { program: "ssh".into(), words: ssh_words(&self.ssh_config, &log, ciphers.as_deref(), host) };
         let data = host.data.as_ref().map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
         let missing = char::from(MISSING).to_string();
-        let variables = [("build", self.config.build.as_str()), ("data", &data), ("missing", &missing)];
+        let variables = [("build", self.config.build.as_str()), ("data", &data), ("name", name), ("missing", &missing)];
         let place = self.logins.acquire().await;
         let running = Site::Direct(direct).script(&variables, include_str!("data.sh")).await;
         drop(place);
         match running {
-            Ok(running) => ready(running).await,
+            Ok(running) => {
+                let channel = ready(running).await?;
+                let log = fs_err::read(&log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default();
+                Ok(channel.map(|channel| DataStream { channel, sshd: server_version(&log) }))
+            }
             Err(ConnectError::Lost { text }) => Err(self.why(host, &log, text).await),
             Err(error) => Err(error),
         }

@@ -11,31 +11,30 @@ use tokio::process::Command;
 
 use super::Transport;
 use super::config::{self, Resolved};
-use super::machine::Machine;
 use crate::fleet::HostSpec;
-use crate::protocol::peer::Door;
+use crate::protocol::peer::{Door, Whereabouts};
 
 impl Transport {
     /// How other machines reach a host that was looked at; none if they cannot.
-    pub async fn door(&self, host: &HostSpec, machine: &Machine) -> Option<Door> {
+    pub async fn door(&self, host: &HostSpec, whereabouts: &Whereabouts) -> Option<Door> {
         let resolved = Resolved::ask(&self.ssh_config, host).await.ok()?;
-        find(&resolved, machine, host.peer.clone()).await
+        find(&resolved, whereabouts, host.peer.clone()).await
     }
 }
 
 /// The door of a machine; `peer` is the address that the user said, else it is the one at which its sshd met us, which
 /// is the inner one where the outer one is translated.
-pub(super) async fn find(resolved: &Resolved, machine: &Machine, peer: Option<String>) -> Option<Door> {
-    let (seen_address, port) = machine.seen_at.clone()?;
+pub(super) async fn find(resolved: &Resolved, whereabouts: &Whereabouts, peer: Option<String>) -> Option<Door> {
+    let (seen_address, port) = whereabouts.seen_at.clone()?;
     let known_as = resolved.host_key_alias.clone().unwrap_or_else(|| resolved.hostname.clone());
-    let known_hosts = known_hosts(resolved, machine, &known_as).await;
+    let known_hosts = known_hosts(resolved, whereabouts, &known_as).await;
     if known_hosts.is_empty() {
         return None;
     }
     Some(Door { address: peer.unwrap_or(seen_address), port, user: resolved.user.clone(), known_as, known_hosts })
 }
 
-async fn known_hosts(resolved: &Resolved, machine: &Machine, known_as: &str) -> String {
+async fn known_hosts(resolved: &Resolved, whereabouts: &Whereabouts, known_as: &str) -> String {
     let home = std::env::home_dir().unwrap_or_default();
     let mut lines = String::new();
     for file in resolved.known_hosts.iter().chain(&resolved.system_known_hosts) {
@@ -45,7 +44,7 @@ async fn known_hosts(resolved: &Resolved, machine: &Machine, known_as: &str) -> 
         }
     }
     if lines.is_empty() {
-        lines = machine.host_keys.iter().map(|key| format!("{known_as} {key}\n")).collect();
+        lines = whereabouts.host_keys.iter().map(|key| format!("{known_as} {key}\n")).collect();
     }
     lines
 }
@@ -128,7 +127,7 @@ mod tests {
             known_hosts: vec![file.display().to_string()],
             ..Resolved::default()
         };
-        let machine = Machine { host_keys: vec!["ssh-rsa OWN".to_owned()], ..super::super::local::machine("/".into()) };
+        let machine = Whereabouts { host_keys: vec!["ssh-rsa OWN".to_owned()], seen_at: None };
         assert_eq!(known_hosts(&resolved, &machine, "n").await, format!("n {key}\n"));
         let hashed = std::process::Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&file).output();
         assert!(hashed.expect("runs").status.success());

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::folders::private_folder;
 use crate::ids::{JobId, WorkerId};
 use crate::protocol::SOCKET;
+use crate::protocol::peer::Whereabouts;
 use crate::units::Bytes;
 
 /// How long a worker's process may take until its socket is there.
@@ -134,8 +135,7 @@ pub(super) fn machine(scratch: PathBuf) -> Machine {
         sshd: None,
         has_gzip: true,
         home: None,
-        seen_at: None,
-        host_keys: Vec::new(),
+        whereabouts: Whereabouts::default(),
         latency: Duration::ZERO,
         scratch,
         scratch_quality: ScratchQuality::Good,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::protocol::peer::Whereabouts;
 use crate::units::Bytes;
 
 /// The facts about a worker's machine.
@@ -34,10 +35,8 @@ pub struct Machine {
     pub has_gzip: bool,
     /// The home of the user that we are there.
     pub home: Option<PathBuf>,
-    /// The address and port at which its sshd met us, as it saw them.
-    pub seen_at: Option<(String, u16)>,
-    /// Its host keys by its own account, each type and key.
-    pub host_keys: Vec<String>,
+    /// Where it is, by its own account.
+    pub whereabouts: Whereabouts,
     /// From a question to its answer: the way there and back, and for a job also the start of a shell.
     pub latency: Duration,
     /// The folder for files of jobs, ours alone (0700).

@@ -45,7 +45,7 @@ use crate::protocol::peer::Door;
 
 pub(crate) use crate::ids::random;
 pub use clean::{Cleaned, Extent};
-pub use data::Load;
+pub use data::{DataStream, Load};
 pub use error::ConnectError;
 pub use exec::Executed;
 pub use job_key::JobKey;
@@ -150,6 +150,11 @@ impl Transport {
             logins: Semaphore::new(LOGINS_AT_ONCE_MAX),
             default_ciphers: OnceCell::new(),
         })
+    }
+
+    /// The build that workers are to be of.
+    pub fn build(&self) -> &str {
+        &self.config.build
     }
 
     /// Lets a configuration for ssh go before all others but our own few overrides, from now on.
@@ -327,7 +332,7 @@ impl Link {
         };
         async move {
             let (resolved, machine) = facts?;
-            door::find(&resolved, &machine, peer).await
+            door::find(&resolved, &machine.whereabouts, peer).await
         }
     }
 

@@ -10,6 +10,7 @@ use super::error::ConnectError;
 use super::machine::{Machine, ScratchQuality, machine_id};
 use super::shell::{Site, words_or};
 use crate::clock;
+use crate::protocol::peer::{Whereabouts, server_end};
 use crate::units::Bytes;
 
 /// Whether the folders that were looked for stay.
@@ -105,8 +106,10 @@ fn parse(text: &str, latency: Duration) -> Result<Probed, ConnectError> {
         sshd: None,
         has_gzip: answers.find("gzip").is_some(),
         home: answers.find("home").map(PathBuf::from).filter(|home| home.is_absolute()),
-        seen_at: answers.find("connection").and_then(server_end),
-        host_keys: answers.all("host_key"),
+        whereabouts: Whereabouts {
+            seen_at: answers.find("connection").and_then(server_end),
+            host_keys: answers.all("host_key"),
+        },
         latency,
         scratch: PathBuf::from(scratch),
         scratch_quality: match answers.number("scratch_rank") {
@@ -121,15 +124,6 @@ fn parse(text: &str, latency: Duration) -> Result<Probed, ConnectError> {
 /// The load average as /proc/loadavg has it, in percent of a processor.
 pub(super) fn load_percent(text: &str) -> u32 {
     (text.parse::<f64>().unwrap_or(0.0) * 100.0).round() as u32
-}
-
-/// The server's half of `SSH_CONNECTION`: client's address and port, then ours (ssh(1)).
-fn server_end(connection: &str) -> Option<(String, u16)> {
-    let mut words = connection.split(' ').skip(2);
-    let address = words.next()?;
-    // An address with a scope means nothing on another machine.
-    let port = words.next()?.parse().ok().filter(|_| !address.contains('%'))?;
-    Some((address.to_owned(), port))
 }
 
 /// An architecture in the words of `uname -m` on Linux, which Rust uses too.
@@ -191,8 +185,8 @@ mod tests {
         assert_eq!(machine.ssh_client.as_deref(), Some("OpenSSH_9.2p1 Debian-2"));
         assert_eq!((machine.has_gzip, machine.scratch_quality), (true, ScratchQuality::NoExecution));
         assert_eq!(machine.home.as_deref(), Some(Path::new("/home/a")));
-        assert_eq!(machine.seen_at, Some(("10.0.0.2".to_owned(), 22)));
-        assert_eq!(machine.host_keys, ["ssh-ed25519 AA", "ssh-rsa BB"]);
+        assert_eq!(machine.whereabouts.seen_at, Some(("10.0.0.2".to_owned(), 22)));
+        assert_eq!(machine.whereabouts.host_keys, ["ssh-ed25519 AA", "ssh-rsa BB"]);
         assert_eq!((probed.folder.to_str(), probed.cached), (Some("/tmp/runner-1000"), true));
     }
 

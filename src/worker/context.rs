@@ -20,6 +20,7 @@ use crate::ids::{AttemptId, TaskId, WorkerId};
 use crate::job::Job;
 use crate::protocol::bulk::Mux;
 use crate::protocol::control::{Assignment, SegmentNews, SegmentPlace};
+use crate::protocol::peer::Role;
 use crate::shuffle::segment::{Compression, SegmentIndex};
 use crate::units::Bytes;
 
@@ -76,7 +77,8 @@ impl Context {
             Bytes(share.clamp(MEMORY_MIN, MEMORY_MAX))
         });
         let access = assignment.peers.clone();
-        let road = |access| Roads::new(assignment.id.clone(), assignment.worker, access, scratch.root());
+        let road =
+            |access| Roads::new(Role::Segments, assignment.id.clone(), assignment.worker, access, scratch.root());
         Context {
             leases: Leases::join(&scratch.slots(), &scratch.name(), assignment.id.as_str(), slots, owner.slots),
             slots_granted: slots,

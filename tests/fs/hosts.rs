@@ -7,15 +7,17 @@ use crate::testbed::{self, Testbed};
 
 const HOSTS: usize = 4;
 
-struct Fleet {
-    bed: std::sync::Arc<Testbed>,
-    desk: Desk,
+/// A desk from which the hosts are reached.
+pub struct Fleet {
+    pub bed: std::sync::Arc<Testbed>,
+    pub desk: Desk,
 }
 
 /// One test at a time: they break hosts.
 static TURN: Mutex<()> = Mutex::new(());
 
-fn with_fleet(test: impl FnOnce(&Fleet)) {
+/// Runs a test on the hosts, which lose all datasets behind it.
+pub fn with_fleet(test: impl FnOnce(&Fleet)) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(bed) = testbed::shared("fs", HOSTS) else { return };
     let fleet = Fleet { bed, desk: Desk::new() };
@@ -26,23 +28,24 @@ fn with_fleet(test: impl FnOnce(&Fleet)) {
     fleet.desk.wait_until_clean();
 }
 
-fn names() -> Vec<String> {
+/// The hosts.
+pub fn names() -> Vec<String> {
     (1..=HOSTS).map(|host| format!("h{host}")).collect()
 }
 
 impl Fleet {
     /// For what says little: nobody reads it before its end.
-    fn command(&self, args: &[&str]) -> std::process::Command {
+    pub fn command(&self, args: &[&str]) -> std::process::Command {
         let config = self.bed.ssh_config().display().to_string();
         self.desk.command(&[&["--workers", "h[1-4]", "--ssh-config", &config][..], args].concat())
     }
 
-    fn run(&self, args: &[&str]) -> Outcome {
+    pub fn run(&self, args: &[&str]) -> Outcome {
         let config = self.bed.ssh_config().display().to_string();
         self.desk.run(&[&["--workers", "h[1-4]", "--ssh-config", &config][..], args].concat())
     }
 
-    fn ok(&self, args: &[&str]) -> Outcome {
+    pub fn ok(&self, args: &[&str]) -> Outcome {
         let outcome = self.run(args);
         assert_eq!(outcome.code, Some(0), "{args:?}: {}", outcome.stderr);
         outcome

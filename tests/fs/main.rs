@@ -6,5 +6,6 @@ mod common;
 #[path = "../testbed/mod.rs"]
 mod testbed;
 
+mod copies;
 mod desk;
 mod hosts;

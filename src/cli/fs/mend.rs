@@ -1,11 +1,11 @@
 //! `runner fs rm`, `mv`, `check` and `repair`.
 
-use super::show::while_shown;
+use super::show::{ways, while_shown};
 use super::{Desk, pattern};
 use crate::cli::context::{Form, say};
 use crate::cli::output::print;
 use crate::dataset::{Name, Pattern};
-use crate::datasets::{self, Finding};
+use crate::datasets::{self, Finding, Repaired};
 use crate::error::{Fault, Kind};
 use crate::progress::Style;
 use crate::report::count_of;
@@ -106,22 +106,35 @@ fn tell(desk: &Desk<'_>, name: &Name, findings: &[Finding]) -> anyhow::Result<()
 /// Makes copies again.
 pub(super) async fn repair(desk: &Desk<'_>, patterns: &[Pattern]) -> anyhow::Result<()> {
     let (_, selected) = desk.select(patterns).await?;
-    let mut lost = Vec::new();
+    let mut wrong = Vec::new();
     for one in &selected {
         let name = &one.dataset.name;
         let repairing = datasets::repair(&desk.stations, &one.dataset, &desk.watch);
-        let (made, gone) = while_shown(desk, &format!("repairing {name}"), repairing).await?;
+        let Repaired { made, lost: gone, short } = while_shown(desk, &format!("repairing {name}"), repairing).await?;
         if desk.context.style != Style::Quiet {
             let copies = if made == 1 { "1 copy".to_owned() } else { format!("{made} copies") };
             say(&format!("{name}: {copies} made again"));
         }
         if !gone.is_empty() {
-            let parts: Vec<String> = gone.iter().map(u32::to_string).collect();
-            lost.push(format!("{name}: no good copy of part {} is left on a host that answered", parts.join(", ")));
+            let parts = numbers(&gone);
+            wrong.push(format!("{name}: no good copy of part {parts} is left on a host that answered"));
+        }
+        if !short.is_empty() {
+            wrong.push(format!("{name}: part {} has still fewer copies than it should", numbers(&short)));
         }
     }
-    match lost.is_empty() {
-        true => Ok(()),
-        false => Err(Fault::new(Kind::Data, lost.join("; ")).into()),
+    if desk.context.style != Style::Quiet {
+        let ways = ways(desk);
+        if !ways.is_empty() {
+            say(&ways);
+        }
     }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Fault::new(Kind::Data, wrong.join("; ")).into()),
+    }
+}
+
+fn numbers(parts: &[u32]) -> String {
+    parts.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -9,12 +9,15 @@ mod put;
 mod read;
 mod show;
 
+use std::sync::Arc;
+
 use super::context::{Context, say};
 use super::runtime::wait_for;
 use super::{build, hosts, transport};
 use crate::dataset::{Name, Pattern};
-use crate::datasets::{self, Selected, Stations, View, Watch};
+use crate::datasets::{self, Copies, Selected, Stations, View, Watch};
 use crate::error::Fault;
+use crate::settings::Shuffle;
 use crate::transport::Load;
 
 const PATTERNS: &str = "\
@@ -79,10 +82,19 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<()> {
     // What is wrong with what was typed is said before anybody is asked.
     let checked = command.check()?;
     let fleet = hosts::fleet(context)?;
-    let transport = transport::transport(context, build::ID, context.settings.ssh.config.as_deref())?;
+    let transport = Arc::new(transport::transport(context, build::ID, context.settings.ssh.config.as_deref())?);
+    let copies = match context.settings.shuffle {
+        Shuffle::Auto => Copies::Direct(Arc::clone(&transport)),
+        Shuffle::Relay => Copies::Relayed,
+    };
     wait_for(async {
-        let done = match Stations::open(&fleet, &transport, load).await {
-            Ok(stations) => checked.run(&Desk { stations, context, watch: Watch::default() }).await,
+        let done = match Stations::open(&fleet, &transport, load, copies).await {
+            Ok(stations) => {
+                let desk = Desk { stations, context, watch: Watch::default() };
+                let done = checked.run(&desk).await;
+                desk.stations.part().await;
+                done
+            }
             Err(fault) => Err(fault.into()),
         };
         transport.close().await;

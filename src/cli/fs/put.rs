@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::show::while_shown;
+use super::show::{ways, while_shown};
 use super::{Desk, name};
 use crate::cli::context::say;
 use crate::dataset::{Form, Name, Outline, PutId};
@@ -114,7 +114,8 @@ impl Checked {
             }
         };
         if desk.context.style != Style::Quiet {
-            say(&summary(&name, &outline));
+            let said = [summary(&name, &outline), ways(desk)];
+            say(&said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; "));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::Desk;
 use crate::cli::context::say;
 use crate::clock;
+use crate::datasets::Moved;
 use crate::progress::Style;
 use crate::report::printable;
 use crate::units::Bytes;
@@ -41,6 +42,16 @@ pub async fn while_shown<T>(desk: &Desk<'_>, what: &str, work: impl Future<Outpu
     bar.finish_and_clear();
     tell(desk, &bar);
     done
+}
+
+/// Which way copies went; nothing where none were made.
+pub fn ways(desk: &Desk<'_>) -> String {
+    match desk.stations.moved() {
+        None | Some(Moved { direct: 0, relayed: 0 }) => String::new(),
+        Some(Moved { direct, relayed }) => {
+            format!("copies: {} from worker to worker, {} through this machine", Bytes(direct), Bytes(relayed))
+        }
+    }
 }
 
 fn bar(style: Style, what: &str) -> ProgressBar {

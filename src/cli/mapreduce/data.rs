@@ -1,7 +1,7 @@
 //! Datasets that a job reads or makes: the workers are asked for them before anything is planned.
 
 use crate::dataset::{Name, Pattern};
-use crate::datasets::{self, Stations, View};
+use crate::datasets::{self, Copies, Stations, View};
 use crate::error::Fault;
 use crate::fleet::Fleet;
 use crate::input::InputFile;
@@ -33,7 +33,7 @@ impl Data {
     pub async fn ask(words: &[String], fleet: &Fleet, transport: &Transport) -> Result<Data, Fault> {
         let patterns = words.iter().filter_map(|word| dataset(word)).map(Pattern::new);
         let patterns: Vec<Pattern> = patterns.collect::<Result<_, _>>().map_err(Fault::usage)?;
-        let stations = Stations::open(fleet, transport, Load::Words).await?;
+        let stations = Stations::open(fleet, transport, Load::Words, Copies::Relayed).await?;
         let view = stations.look(&patterns).await;
         Ok(Data { stations, view })
     }

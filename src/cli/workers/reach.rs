@@ -36,7 +36,7 @@ pub(super) struct Pairs {
 /// Tries pairs of hosts that are reached over ssh.
 pub(super) async fn try_pairs(hosts: &[Reached<'_>], transport: &Transport) -> Pairs {
     let hosts: Vec<&Reached> = hosts.iter().filter(|host| host.host.place == Place::Ssh).collect();
-    let doors = join_all(hosts.iter().map(|host| transport.door(host.host, host.machine))).await;
+    let doors = join_all(hosts.iter().map(|host| transport.door(host.host, &host.machine.whereabouts))).await;
     let tries = (0..hosts.len()).map(|from| {
         let others = others(from, hosts.len()).into_iter();
         let others = others.filter(|to| hosts[*to].machine.machine_id != hosts[from].machine.machine_id).collect();

@@ -5,12 +5,15 @@
 //! lies where; [`listing`] tells of it, [`store`] takes parts in, [`read`] gives them out checked, [`change`] makes
 //! generations complete and removes them.
 //!
-//! Nothing here knows of other hosts, or decides which generation counts: that takes the view over all of them.
+//! A part comes from the driver, or from another worker: then [`copy`] fetches it over the ways that [`neighbours`] keeps.
+//! Nothing here chooses other hosts, or decides which generation counts: that takes the view over all of them.
 
 mod change;
 mod check;
+mod copy;
 mod folder;
 mod listing;
+mod neighbours;
 mod read;
 mod store;
 
@@ -44,6 +47,9 @@ pub async fn serve(folder: Arc<DataFolder>, mux: Mux, request: DataRequest, mut 
         }
         DataRequest::Sample { part, codec, places, key } => {
             encode(blocking(move || read::sample(&folder, &part, codec, &places, &key)).await)
+        }
+        DataRequest::Meet(_) | DataRequest::Peers(_) | DataRequest::Part | DataRequest::Copy { .. } => {
+            return Err(io::Error::other("only a process for data alone does that"));
         }
         DataRequest::Upload { .. } => return Err(io::Error::other("a worker has nothing to upload")),
         DataRequest::Store { part, ticket } => {

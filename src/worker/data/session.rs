@@ -1,4 +1,6 @@
 //! `runner worker data`: a data folder at the far end of an ssh channel, for as long as that lasts.
+//!
+//! However it ends, by the driver's word or without one, by a signal or by silence, what was made for other workers goes.
 
 use std::fs::File as StdFile;
 use std::io::{self, Write};
@@ -12,21 +14,35 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
 
+use super::copy::copy;
+use super::encode;
 use super::folder::DataFolder;
+use super::neighbours::Neighbours;
 use crate::clock::{self, Moment};
 use crate::protocol::MARKER;
 use crate::protocol::bulk::{Mux, Outgoing, Request, Serve};
-use crate::protocol::data::{PING_EVERY, READY, SILENCE_MAX};
+use crate::protocol::data::{DataError, DataRequest, PING_EVERY, READY, SILENCE_MAX};
+use crate::protocol::meeting::{Meeting, Met};
 
 /// Threads for streams: each that is served or stored blocks one.
 const THREADS_MAX: usize = 512;
+
+/// What this process is told of itself when it is started.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// Its name, which nobody else has on this host: so others find in the list of processes that it lives.
+    pub name: Option<String>,
+    /// `SSH_CONNECTION`, as sshd has set it.
+    pub connection: Option<String>,
+}
 
 /// Serves the folder over stdin and stdout until they end.
 ///
 /// # Errors
 /// When the folder cannot be made or is not ours; the words are for the driver to show.
-pub fn run(folder: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(folder: Option<&Path>, own: Own) -> anyhow::Result<()> {
     let folder = Arc::new(DataFolder::open(folder)?);
     let mut stdout = io::stdout();
     stdout.write_all(&[MARKER, &[READY]].concat())?;
@@ -37,13 +53,23 @@ pub fn run(folder: Option<&Path>) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let session = Arc::new(Session { folder, mux: OnceLock::new(), heard: Mutex::new(clock::now()) });
+        let session = Arc::new(Session {
+            folder,
+            own,
+            mux: OnceLock::new(),
+            heard: Mutex::new(clock::now()),
+            company: tokio::sync::Mutex::new(Company::Alone),
+        });
+        let (mut terminated, mut hung_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
         let mux = Mux::start(input()?, output()?, Arc::clone(&session) as _);
         let _first = session.mux.set(mux.clone());
         tokio::select! {
             () = mux.closed() => {}
             () = session.silence() => {}
+            _ = terminated.recv() => {}
+            _ = hung_up.recv() => {}
         }
+        session.part().await;
         anyhow::Ok(())
     })?;
     // Whatever is still read or written is of no use to anybody.
@@ -53,13 +79,69 @@ pub fn run(folder: Option<&Path>) -> anyhow::Result<()> {
 
 struct Session {
     folder: Arc<DataFolder>,
+    own: Own,
     /// Set before the first request can have come far enough to need it.
     mux: OnceLock<Mux>,
     /// When something was asked last.
     heard: Mutex<Moment>,
+    /// Locked while others are let in, so that it is known at the end what has to go.
+    company: tokio::sync::Mutex<Company>,
+}
+
+/// Whether other workers come and are gone to.
+enum Company {
+    /// Not yet.
+    Alone,
+    /// They are.
+    Among(Arc<Neighbours>),
+    /// Not any more.
+    Over,
 }
 
 impl Session {
+    async fn meet(&self, meeting: Meeting) -> Result<Met, DataError> {
+        let mut company = self.company.lock().await;
+        let Company::Alone = &*company else { return Err(DataError::Failed("they have met already".to_owned())) };
+        let name = self.own.name.as_deref().unwrap_or_default();
+        let connection = self.own.connection.as_deref();
+        let (neighbours, met) = Neighbours::open(meeting, name, connection, Arc::clone(&self.folder)).await?;
+        *company = Company::Among(Arc::new(neighbours));
+        Ok(met)
+    }
+
+    async fn neighbours(&self) -> Option<Arc<Neighbours>> {
+        match &*self.company.lock().await {
+            Company::Among(neighbours) => Some(Arc::clone(neighbours)),
+            Company::Alone | Company::Over => None,
+        }
+    }
+
+    async fn part(&self) {
+        if let Company::Among(neighbours) = std::mem::replace(&mut *self.company.lock().await, Company::Over) {
+            neighbours.close().await;
+        }
+    }
+
+    async fn answer(&self, mux: Mux, request: DataRequest, mut out: Outgoing) -> io::Result<()> {
+        let answer = match request {
+            DataRequest::Meet(meeting) => encode(self.meet(*meeting).await),
+            DataRequest::Peers(peers) => {
+                self.neighbours().await.inspect(|neighbours| neighbours.learn(peers));
+                encode(Ok(()))
+            }
+            DataRequest::Part => {
+                self.part().await;
+                encode(Ok(()))
+            }
+            DataRequest::Copy { part, digest, from, ticket } => {
+                let neighbours = self.neighbours().await;
+                return copy(&self.folder, neighbours.as_deref(), &mux, (part, digest), (from, ticket), out).await;
+            }
+            other => return super::serve(Arc::clone(&self.folder), mux, other, out).await,
+        };
+        out.send(&answer?).await
+    }
+
     /// Ends when nothing was heard for too long.
     async fn silence(&self) {
         loop {
@@ -83,7 +165,7 @@ impl Serve for Session {
                     None => tokio::task::yield_now().await,
                 }
             };
-            super::serve(Arc::clone(&self.folder), mux, request, out).await.map_err(|error| error.to_string())
+            self.answer(mux, request, out).await.map_err(|error| error.to_string())
         })
     }
 }

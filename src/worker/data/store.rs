@@ -48,7 +48,25 @@ fn staged_index(file: &str) -> Option<u32> {
 }
 
 /// Writes a part from a stream.
-pub fn store(folder: &DataFolder, part: &PartId, mut source: impl Read) -> Result<Digest, DataError> {
+pub fn store(folder: &DataFolder, part: &PartId, source: impl Read) -> Result<Digest, DataError> {
+    take_in(folder, part, source, |_| Ok(()))
+}
+
+/// Writes a copy of a part from a stream. It is not kept unless it has the digest that the part has elsewhere.
+pub fn store_copy(folder: &DataFolder, part: &PartId, source: impl Read, expected: &Digest) -> Result<(), DataError> {
+    let compare = |digest: &Digest| match digest == expected {
+        true => Ok(()),
+        false => Err(DataError::Source("the copy is not the same".to_owned())),
+    };
+    take_in(folder, part, source, compare).map(drop)
+}
+
+fn take_in(
+    folder: &DataFolder,
+    part: &PartId,
+    mut source: impl Read,
+    check: impl Fn(&Digest) -> Result<(), DataError>,
+) -> Result<Digest, DataError> {
     let path = folder.existing(&part.name, part.generation)?;
     let mut arriving = tempfile::Builder::new().prefix(ARRIVING).tempfile_in(&path)?;
     let mut digester = Digester::default();
@@ -63,9 +81,11 @@ pub fn store(folder: &DataFolder, part: &PartId, mut source: impl Read) -> Resul
         digester.update(&buffer[..count]);
         arriving.write_all(&buffer[..count])?;
     }
+    let digest = digester.finish();
+    check(&digest)?;
     arriving.as_file().sync_data()?;
     arriving.persist(path.join(place_of(folder, part))).map_err(|error| error.error)?;
-    Ok(digester.finish())
+    Ok(digest)
 }
 
 /// Takes a file that was written into the generation's folder, such as the output of a task.

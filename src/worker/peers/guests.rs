@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::handover;
 use crate::protocol::bulk::{Mux, Outgoing, Request, Serve};
 use crate::protocol::control::Welcome;
+use crate::protocol::data::DataRequest;
 use crate::protocol::frames;
 use crate::protocol::peer::{Hello, Role};
 
@@ -62,6 +63,7 @@ impl Guest {
     fn may_ask(&self, request: &Request) -> bool {
         match self.role {
             Role::Segments => matches!(request, Request::Segments { .. }),
+            Role::Copies => matches!(request, Request::Data(DataRequest::Read { .. })),
         }
     }
 }
@@ -78,7 +80,9 @@ impl Serve for Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Generation;
     use crate::ids::WorkerId;
+    use crate::protocol::data::PartId;
     use std::os::fd::AsFd;
 
     struct Echo;
@@ -93,7 +97,7 @@ mod tests {
     }
 
     /// Knocks as the entrance does, and gives what comes of it.
-    async fn knock(socket: &std::path::Path, build: &str) -> (Welcome, Mux) {
+    async fn knock(socket: &std::path::Path, build: &str, role: Role) -> (Welcome, Mux) {
         let mut door = UnixStream::connect(socket).await.expect("connects");
         let (mut ours, theirs) = UnixStream::pair().expect("a pair");
         handover::give(&door, theirs.as_fd(), theirs.as_fd()).expect("gives");
@@ -102,7 +106,7 @@ mod tests {
             job: "job-1".parse().expect("an id"),
             worker: WorkerId(1),
             folder: "/f".into(),
-            role: Role::Segments,
+            role,
         };
         frames::write_one(&mut door, &hello).await.expect("writes");
         let welcome = frames::read_one(&mut ours).await.expect("an answer");
@@ -118,7 +122,7 @@ mod tests {
         let socket = folder.path().join("s");
         let listener = UnixListener::bind(&socket).expect("binds");
         tokio::spawn(receive(listener, "b".to_owned(), Arc::new(Echo)));
-        let (welcome, mux) = knock(&socket, "b").await;
+        let (welcome, mux) = knock(&socket, "b", Role::Segments).await;
         assert_eq!(welcome, Welcome::Accepted);
         let mut segments = mux.fetch(Request::Segments { holder: WorkerId(1), pieces: Vec::new() });
         assert!(segments.next().await.expect("is served").is_some());
@@ -127,7 +131,15 @@ mod tests {
             let error = mux.fetch(request).next().await.expect_err("is refused").to_string();
             assert!(error.contains("no more than its role"), "{error}");
         }
-        let (welcome, _) = knock(&socket, "c").await;
+        let (_, copies) = knock(&socket, "b", Role::Copies).await;
+        let part = PartId { name: "x".parse().expect("a name"), generation: Generation::after(None, 1, 1), index: 0 };
+        let read = DataRequest::Read { part, start: 0, end: 1 };
+        assert!(copies.fetch(Request::Data(read)).next().await.expect("is served").is_some());
+        let list = Request::Data(DataRequest::List { patterns: Vec::new() });
+        for request in [list, Request::Segments { holder: WorkerId(1), pieces: Vec::new() }] {
+            copies.fetch(request).next().await.expect_err("is refused");
+        }
+        let (welcome, _) = knock(&socket, "c", Role::Segments).await;
         assert_eq!(welcome, Welcome::Refused("the worker is of build b, the caller of c".to_owned()));
     }
 }

@@ -19,6 +19,6 @@ mod ssh;
 pub mod entrance;
 pub mod guests;
 
-pub use doorway::{Doorway, open, sweep};
+pub use doorway::{Doorway, machine, open, sweep};
 pub use line::Form;
 pub use roads::{Road, Roads};

@@ -55,6 +55,7 @@ pub struct Roads {
 }
 
 struct Inner {
+    role: Role,
     job: JobId,
     me: WorkerId,
     access: Access,
@@ -86,10 +87,11 @@ enum State {
 }
 
 impl Roads {
-    /// No ways yet; `folder` is for the key and host keys.
-    pub fn new(job: JobId, me: WorkerId, access: Access, folder: &Path) -> Self {
+    /// No ways yet; `role` is what we are for others, `folder` is for the key and host keys.
+    pub fn new(role: Role, job: JobId, me: WorkerId, access: Access, folder: &Path) -> Self {
         let ssh = Ssh::new(folder, &access);
         let inner = Inner {
+            role,
             job,
             me,
             access,
@@ -230,7 +232,7 @@ impl Inner {
             job: self.job.clone(),
             worker: pair.peer.worker,
             folder: pair.peer.folder.clone(),
-            role: Role::Segments,
+            role: self.role,
         };
         // Another user's worker on this machine is reached as any other.
         if pair.peer.machine == self.access.machine
