@@ -1,112 +1,16 @@
 //! Whole jobs over real ssh hosts: the same bytes as on this machine, whatever happens to the hosts, and nothing left.
 
 mod common;
+mod fleets;
 mod testbed;
 
-use std::io::{BufRead, BufReader};
-use std::process::Child;
-use std::sync::{Mutex, PoisonError};
+use common::{Outcome, Parts};
+use fleets::{Fleet, starts_on, words};
+use rustix::process::Signal;
 
-use common::{Desk, Outcome, Parts};
-use testbed::Testbed;
-
-const HOSTS: usize = 5;
-
-/// A desk from which the hosts of a testbed are reached.
-struct Fleet {
-    bed: std::sync::Arc<Testbed>,
-    desk: Desk,
-}
-
-/// One test at a time: they break hosts, and look whether anything is left on them.
-static TURN: Mutex<()> = Mutex::new(());
-
-/// Runs a test with a fleet, and checks that it leaves nothing here.
+/// Runs a test with a fleet of five.
 fn with_fleet(test: impl FnOnce(&Fleet)) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(bed) = testbed::shared("fleet", HOSTS) else { return };
-    let fleet = Fleet { bed, desk: Desk::new() };
-    test(&fleet);
-    fleet.desk.wait_until_clean();
-}
-
-impl Fleet {
-    /// `runner` with these workers.
-    fn args<'a>(&self, workers: &'a str, config: &'a str, args: &[&'a str]) -> Vec<&'a str> {
-        [&["--workers", workers, "--ssh-config", config][..], args].concat()
-    }
-
-    fn config(&self) -> String {
-        self.bed.ssh_config().display().to_string()
-    }
-
-    fn run(&self, workers: &str, args: &[&str]) -> Outcome {
-        let config = self.config();
-        self.desk.run(&self.args(workers, &config, args))
-    }
-
-    /// Starts a job that tells its facts on stdout.
-    fn start(&self, workers: &str, args: &[&str]) -> Child {
-        let config = self.config();
-        let args = self.args(workers, &config, &[&["--json", "mapreduce"], args].concat());
-        self.desk.command(&args).spawn().expect("runner starts")
-    }
-
-    /// Runs a job that must end well, and takes its output away.
-    fn job(&self, workers: &str, args: &[&str]) -> Parts {
-        let outcome = self.run(workers, &[&["--quiet", "mapreduce"], args, &["out"]].concat());
-        assert_eq!(outcome.code, Some(0), "{args:?}: {}", outcome.stderr);
-        self.take_output()
-    }
-
-    /// Brings the binary to these hosts, so that they join a job at the same time.
-    fn install(&self, hosts: &[&str]) {
-        self.desk.write("install", "a line\n");
-        for host in hosts {
-            self.job(host, &["distinct", "install"]);
-        }
-    }
-
-    fn take_output(&self) -> Parts {
-        let parts = self.desk.parts("out");
-        fs_err::remove_dir_all(self.desk.path("out")).expect("is removed");
-        parts
-    }
-
-    /// No process of a job is left on a host, and no file but the binary.
-    fn wait_until_bare(&self, host: &str) {
-        self.bed.wait_until_idle(host);
-        let files = || self.bed.sh(host, "find /tmp /var/tmp -mindepth 1 -user worker 2>/dev/null; true");
-        testbed::wait_until("no file is left", || files().is_empty());
-    }
-}
-
-/// Waits for a fact on a job's stdout; what comes later is read and dropped, so that the job goes on.
-fn wait_for_fact(child: &mut Child, is_meant: impl Fn(&serde_json::Value) -> bool) {
-    let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
-    let met = lines.by_ref().map_while(Result::ok).any(|line| {
-        let fact = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        is_meant(&fact)
-    });
-    assert!(met, "the job ended without that fact");
-    std::thread::spawn(move || lines.for_each(drop));
-}
-
-/// Whether an attempt started on this host.
-fn starts_on(host: &str) -> impl Fn(&serde_json::Value) -> bool {
-    move |fact| fact["fact"] == "attempt_started" && fact["host"] == host
-}
-
-/// Some 2 MB of words, the same at every run.
-fn words() -> String {
-    let mut state = 1u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state >> 16
-    };
-    (0..200_000)
-        .map(|place| format!("w{}{}", next() % (1 + next() % 5000), if place % 9 == 0 { '\n' } else { ' ' }))
-        .collect()
+    fleets::with_fleet("fleet", 5, test);
 }
 
 fn in_order(parts: &Parts) -> Vec<u8> {
@@ -152,16 +56,10 @@ fn commands_find_their_files_and_their_own_environment() {
     with_fleet(|fleet| {
         fleet.desk.write("in/x", "a\nb\n");
         fleet.desk.write("tool/run.sh", "sed \"s/$/ $(cat made) $GREETING ${PYTHONUNBUFFERED-unset}/\"\n");
-        let args = fleet.config();
-        let args = fleet.args(
-            "h1,h2",
-            &args,
-            &["--quiet", "mapreduce", "--map", "sh tool/run.sh", "--file", "tool", "--setup", "uname -n > made"],
-        );
-        let args =
-            [&args[..], &["--env", "GREETING=hello", "--reduces", "0", "--split-size", "2", "in", "out"]].concat();
-        let outcome = fleet.desk.command(&args).env("PYTHONUNBUFFERED", "1").output().expect("runner starts");
-        assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+        let job = ["--quiet", "mapreduce", "--map", "sh tool/run.sh", "--file", "tool", "--setup", "uname -n > made"];
+        let job = [&job[..], &["--env", "GREETING=hello", "--reduces", "0", "--split-size", "2", "in", "out"]].concat();
+        let output = fleet.command("h1,h2", &job).env("PYTHONUNBUFFERED", "1").output().expect("runner starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let lines = String::from_utf8(in_order(&fleet.take_output())).expect("is text");
         assert_eq!(lines.lines().count(), 2, "{lines}");
         for line in lines.lines() {
@@ -180,14 +78,13 @@ fn a_host_that_dies_costs_no_byte() {
         for disaster in ["crash", "cut"] {
             let lost = ["--set", "worker.suspect_after=1s", "--set", "worker.lost_after=2s"];
             let lost = [&lost[..], &["--set", "worker.orphan_grace=2s"]].concat();
-            let mut child = fleet.start("h1,h2,h3", &[&lost[..], &job, &["out"]].concat());
-            wait_for_fact(&mut child, starts_on("h3"));
+            let mut job = fleet.start("h1,h2,h3", &[&lost[..], &job, &["out"]].concat());
+            job.wait_for(starts_on("h3"));
             fleet.bed.run(&[disaster, "h3"]);
-            let output = child.wait_with_output().expect("ends");
+            let (_, outcome) = job.end();
             fleet.bed.run(&[if disaster == "crash" { "boot" } else { "heal" }, "h3"]);
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{disaster}: {said}");
-            assert!(said.contains("h3 is lost"), "{disaster}: {said}");
+            assert_eq!(outcome.code, Some(0), "{disaster}: {}", outcome.stderr);
+            assert!(outcome.stderr.contains("h3 is lost"), "{disaster}: {}", outcome.stderr);
             assert_eq!(fleet.take_output(), expected, "{disaster}");
         }
         fleet.bed.sh("h3", "rm -rf /var/tmp/runner-*");
@@ -203,13 +100,12 @@ fn a_host_that_becomes_slow_is_overtaken_by_a_copy() {
         let expected = fleet.desk.job(&job);
         fleet.install(&["h1", "h2", "h3"]);
         let eager = ["--set", "straggler.floor=2s", "--set", "worker.lost_after=5m"];
-        let mut child = fleet.start("1/h1,1/h2,1/h3", &[&eager[..], &job, &["out"]].concat());
-        wait_for_fact(&mut child, starts_on("h3"));
+        let mut job = fleet.start("1/h1,1/h2,1/h3", &[&eager[..], &job, &["out"]].concat());
+        job.wait_for(starts_on("h3"));
         fleet.bed.run(&["slow", "h3", "5"]);
-        let output = child.wait_with_output().expect("ends");
+        let (_, Outcome { code, stderr: said, .. }) = job.end();
         fleet.bed.run(&["slow", "h3", "100"]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
+        assert_eq!(code, Some(0), "{said}");
         assert!(said.contains("is copied to") && said.contains("on h3"), "{said}");
         assert_eq!(fleet.take_output(), expected);
         fleet.wait_until_bare("h3");
@@ -269,11 +165,11 @@ fn a_setup_that_fails_is_quoted() {
 fn a_setup_that_hangs_ends_with_the_job() {
     with_fleet(|fleet| {
         fleet.desk.write("in/x", "a b\n");
-        let mut child =
+        let mut job =
             fleet.start("h1,h2", &["--map", "cat", "--setup", "test $(uname -n) = h1 || sleep 1000", "in", "out"]);
-        wait_for_fact(&mut child, |fact| fact["fact"] == "job_finished");
-        let output = child.wait_with_output().expect("ends");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        job.wait_for(|fact| fact["fact"] == "job_finished");
+        let (_, outcome) = job.end();
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
         fleet.take_output();
         fleet.wait_until_bare("h2");
     });
@@ -285,15 +181,17 @@ fn an_interrupt_or_a_killed_driver_leaves_nothing() {
         fleet.desk.write("in/x", words());
         let job = ["--set", "worker.orphan_grace=1s", "--map", "sleep 100; cat", "--split-size", "500K", "in", "out"];
         fleet.install(&["h1", "h2"]);
-        for (signal, code) in [("INT", Some(130)), ("TERM", Some(143)), ("KILL", None)] {
-            let mut child = fleet.start("h1,h2", &job);
-            wait_for_fact(&mut child, starts_on("h2"));
-            let killed = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
-            assert!(killed.expect("kill runs").success());
-            let output = child.wait_with_output().expect("ends");
-            assert_eq!(output.status.code(), code, "{signal}: {}", String::from_utf8_lossy(&output.stderr));
+        for (signal, code) in [(Signal::INT, Some(130)), (Signal::TERM, Some(143)), (Signal::KILL, None)] {
+            let mut job = fleet.start("h1,h2", &job);
+            job.wait_for(starts_on("h2"));
+            job.signal(signal);
+            let (_, outcome) = job.end();
+            assert_eq!(outcome.code, code, "{signal:?}: {}", outcome.stderr);
             fleet.wait_until_bare("h1");
             fleet.wait_until_bare("h2");
         }
+        // What a killed driver leaves here is the business of whoever comes next.
+        let outcome = fleet.run_here(&["clean"]);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     });
 }
