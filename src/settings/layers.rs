@@ -236,7 +236,7 @@ mod tests {
         let folder = "[job]\nreduce_size = '2M'\nattempts_max = 2\n";
         let machine = Machine::new(user, folder, &[("RUNNER_JOB_ATTEMPTS_MAX", "3"), ("RUNNER_WORKERS", "4")]);
         let settings = machine.resolve(&[("workers", "flag")]).expect("settings").settings;
-        assert_eq!(settings.job.split_size, Bytes::mebi(1));
+        assert_eq!(settings.job.split_size, Some(Bytes::mebi(1)));
         assert_eq!(settings.job.reduce_size, Bytes::mebi(2));
         assert_eq!(settings.job.attempts_max, 3);
         assert_eq!(settings.workers.as_deref(), Some("flag"));

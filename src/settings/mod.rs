@@ -87,9 +87,9 @@ pub struct JobDefaults {
     /// Attempts of a task that may fail before the job fails.
     #[serde(deserialize_with = "positive")]
     pub attempts_max: u32,
-    /// About how many bytes of input a map task gets.
-    #[serde(deserialize_with = "positive")]
-    pub split_size: Bytes,
+    /// About how many bytes of input a map task gets; none: the input and the slots tell.
+    #[serde(deserialize_with = "open_positive")]
+    pub split_size: Option<Bytes>,
     /// About how many bytes of input each reduce stands for.
     #[serde(deserialize_with = "positive")]
     pub reduce_size: Bytes,
@@ -291,7 +291,7 @@ impl Default for JobDefaults {
     fn default() -> Self {
         JobDefaults {
             attempts_max: 4,
-            split_size: Bytes::mebi(64),
+            split_size: None,
             reduce_size: Bytes::mebi(64),
             stderr_max: Bytes::mebi(1),
             silence_max: None,

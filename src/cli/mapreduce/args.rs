@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long, help_heading = "The job")]
     pub overwrite: bool,
 
-    /// About how much input a map task gets, such as 64M
+    /// About how much input a map task gets [default: a quarter of a slot's share, 1M to 64M]
     #[arg(long, value_name = "SIZE", help_heading = "Input and keys", value_parser = positive::<Bytes>)]
     pub split_size: Option<Bytes>,
     /// Give several small files to a map task; built-in jobs always do

@@ -7,6 +7,7 @@ mod input;
 pub mod place;
 mod resolve;
 mod ship;
+mod split_size;
 mod typed;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::driver::{self, Means, Request, Timing};
 use crate::fleet::Fleet;
 use crate::job::builtin::BUILTINS;
 use crate::progress::Progress;
+use crate::reliability::Store;
 use crate::scheduler::{Rules, StragglerRules};
 use crate::settings::{Settings, Shuffle, Straggler};
 use crate::transport::Transport;
@@ -42,7 +44,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let settings = &context.settings;
     let ssh_config = settings.ssh.config.as_ref().map(std::path::absolute).transpose()?;
     let means = means(context, ssh_config.as_deref())?;
-    let resolved = resolved(typed, settings, &fleet, &means.transport)?;
+    // What cannot be read is said when the job begins.
+    let memory = Store::new(&means.state).read().unwrap_or_default();
+    let slots = split_size::slots(&fleet, settings.worker.slots, &memory);
+    let resolved = resolved(typed, settings, slots, &fleet, &means.transport)?;
     // The new job is one of those that stay. That an old one does not go is no reason not to run it.
     if let Err(error) = StateFolder::new(&means.state).keep_newest(settings.jobs_kept as usize - 1) {
         say(&format!("old jobs stay: {error:#}"));
@@ -75,17 +80,18 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 fn resolved(
     typed: typed::Typed,
     settings: &Settings,
+    slots: u64,
     fleet: &Fleet,
     transport: &Transport,
 ) -> anyhow::Result<resolve::Resolved> {
     let words = resolve::inputs(&typed)?.into_iter().chain([typed.output.clone()]);
     let words: Vec<String> = words.filter(|word| data::dataset(word).is_some()).collect();
     if words.is_empty() {
-        return resolve::resolve(typed, settings, None);
+        return resolve::resolve(typed, settings, slots, None);
     }
     wait_for(async {
         let data = data::Data::ask(&words, fleet, transport).await?;
-        resolve::resolve(typed, settings, Some(&data))
+        resolve::resolve(typed, settings, slots, Some(&data))
     })?
 }
 

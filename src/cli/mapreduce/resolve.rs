@@ -3,6 +3,7 @@
 //! Nothing is made here. The order of the checks is that of the exit codes: usage, an output that exists, missing input.
 
 use super::data::Data;
+use super::split_size::split_size;
 use super::typed::Typed;
 use super::{input, place, ship};
 use crate::driver::OutputFolder;
@@ -53,11 +54,11 @@ pub fn inputs(typed: &Typed) -> Result<Vec<String>, Fault> {
     Ok(words)
 }
 
-/// Finds out what a job means on this machine, now. [`inputs`] was asked before.
+/// Finds out what a job means on this machine, now, with about so many slots. [`inputs`] was asked before.
 ///
 /// # Errors
 /// A [`Fault`] for everything that a user can have got wrong.
-pub fn resolve(typed: Typed, settings: &Settings, data: Option<&Data>) -> anyhow::Result<Resolved> {
+pub fn resolve(typed: Typed, settings: &Settings, slots: u64, data: Option<&Data>) -> anyhow::Result<Resolved> {
     let said = &typed.job;
     let template = template(said)?;
     let output = place::output(&typed.output, said.overwrite.unwrap_or(false), data)?;
@@ -66,8 +67,10 @@ pub fn resolve(typed: Typed, settings: &Settings, data: Option<&Data>) -> anyhow
     place::refuse_input_within(&output, &sources)?;
     let files = ship::shipped(&said.files)?;
     let key = template.key.unwrap_or_else(|| said.format.key_rule());
-    let partitioner = partitioner(template.shape, said.reduces, &sources, &key, settings, data)?;
-    let split_size = said.split_size.unwrap_or(settings.job.split_size);
+    let bytes = Bytes(sources.iter().flatten().map(|file| file.bytes).sum());
+    let reduces = said.reduces.unwrap_or_else(|| settings.job.reduces(bytes));
+    let partitioner = partitioner(template.shape, reduces, &sources, &key, data)?;
+    let split_size = said.split_size.or(settings.job.split_size).unwrap_or_else(|| split_size(bytes, slots));
     let reduces = partitioner.as_ref().map_or(0, Partitioner::partitions);
     Ok(Resolved {
         splits: input::splits(&sources, said, split_size, reduces)?,
@@ -134,14 +137,11 @@ fn check_reduces(said: &JobFile, shape: Shape) -> Result<(), Fault> {
 
 fn partitioner(
     shape: Shape,
-    said: Option<u32>,
+    reduces: u32,
     sources: &[Vec<InputFile>],
     key: &KeyRule,
-    settings: &Settings,
     data: Option<&Data>,
 ) -> anyhow::Result<Option<Partitioner>> {
-    let bytes = Bytes(sources.iter().flatten().map(|file| file.bytes).sum());
-    let reduces = said.unwrap_or_else(|| settings.job.reduces(bytes));
     Ok(match shape {
         Shape::MapOnly => None,
         Shape::OneReduce => Some(Partitioner::Hash(1)),
