@@ -66,11 +66,7 @@ impl Rig {
         let output = self.command(workers, &[&["--json", "mapreduce"], args, &["out"]].concat()).output();
         let output = output.expect("runner starts");
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let mut ways = Ways::default();
-        for line in String::from_utf8(output.stdout).expect("is text").lines() {
-            ways.count(&serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
-        }
-        (self.take_output(), ways)
+        (self.take_output(), Ways::of(output.stdout))
     }
 
     /// The output that is right, made with everything through the driver.
@@ -104,6 +100,15 @@ impl Rig {
 }
 
 impl Ways {
+    /// Those of a job that told its facts.
+    fn of(facts: Vec<u8>) -> Self {
+        let mut ways = Ways::default();
+        for line in String::from_utf8(facts).expect("is text").lines() {
+            ways.count(&serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+        }
+        ways
+    }
+
     fn count(&mut self, fact: &Value) {
         if fact["fact"] == "attempt_finished" && fact["task"].as_str().is_some_and(|task| task.starts_with("reduce")) {
             let number = |name: &str| fact[name].as_u64().expect("a number");
@@ -262,6 +267,25 @@ fn a_stream_that_breaks_goes_on_where_it_was() {
         }
         rig.bed.run(&["rejoin", "h2", "h1"]);
         rig.bed.run(&["limit", "h1", "off"]);
+    });
+}
+
+#[test]
+fn a_job_that_is_resumed_goes_from_worker_to_worker() {
+    on_hosts(|rig| {
+        let job = ["--map", "sleep 1; cat", "--reduces", "6", "--split-size", "100K", "in"];
+        let args = [&["--json", "mapreduce"][..], &job, &["out"]].concat();
+        let mut child = rig.command(ALL, &args).spawn().expect("runner starts");
+        wait_for_fact(&mut child, |fact| fact["fact"] == "attempt_finished");
+        child.kill().expect("is there");
+        child.wait().expect("ends");
+        let id = rig.desk.only_job()["id"].as_str().expect("an id").to_owned();
+        let output = rig.command(ALL, &["--json", "resume", &id]).output().expect("runner starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let ways = Ways::of(output.stdout);
+        assert!(ways.direct > 0, "{ways:?}");
+        let parts = rig.take_output();
+        assert_eq!(parts, rig.relayed(&job));
     });
 }
 

@@ -203,7 +203,7 @@ impl Keeper {
         };
         let ready = tokio::select! {
             _ = self.orders.recv() => Err(anyhow!("the job ended, or does without it")),
-            ready = prepare(&self.shared, self.worker, &self.host, &mut line, holdings.setup) => ready,
+            ready = prepare(&self.shared, self.worker, &self.host, &mut line, &holdings) => ready,
         };
         match ready {
             Ok((slots, load)) => {
@@ -376,7 +376,7 @@ impl Keeper {
 
     /// Goes on over a new line.
     async fn take_back(&mut self, mut line: Line, holdings: Holdings) -> Option<Line> {
-        if let Err(error) = prepare(&self.shared, self.worker, &self.host, &mut line, holdings.setup).await {
+        if let Err(error) = prepare(&self.shared, self.worker, &self.host, &mut line, &holdings).await {
             return self.end(Note::Lost(format!("{error:#}")));
         }
         let mut attempts = holdings.attempts;

@@ -4,7 +4,7 @@
 //! the job, and whether it lets others in, which it says itself. Workers join one by one, so each is told of news only,
 //! and in time before the first segments that somebody new holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,9 @@ pub struct Introductions {
 
 #[derive(Default)]
 struct Tables {
-    /// Workers of which one half is known.
+    /// Workers that somebody finds out about, or has.
+    sought: BTreeSet<WorkerId>,
+    /// Those of which one half is known.
     found: BTreeMap<WorkerId, Peer>,
     doorways: BTreeMap<WorkerId, Doorway>,
     /// Those of which both are, in the order in which they were.
@@ -51,7 +53,7 @@ impl Introductions {
     /// What a worker needs to go to others and to let them in; none if all goes through the driver. From this machine that
     /// is no detour, and the inner addresses of the others may lead nowhere.
     pub async fn access(&self, transport: &Transport, link: &Link) -> Option<Access> {
-        if matches!(link, Link::Local(_)) {
+        if self.are_apart(link) {
             return None;
         }
         let key = self.key(transport).await?;
@@ -74,8 +76,16 @@ impl Introductions {
         }
     }
 
-    /// Finds out in the background how a worker is reached, at `address` if the user said that.
+    /// Whether all that a worker needs of others, or others of it, goes through the driver in any case.
+    fn are_apart(&self, link: &Link) -> bool {
+        self.shuffle == Shuffle::Relayed || matches!(link, Link::Local(_))
+    }
+
+    /// Finds out in the background how a worker is reached, at `address` if the user said that; once for each.
     pub fn introduce(self: &Arc<Self>, worker: WorkerId, link: &Link, address: Option<String>) {
+        if self.are_apart(link) || !self.tables().sought.insert(worker) {
+            return;
+        }
         let (machine, folder) = (link.machine().machine_id.clone(), link.job_folder(&self.job, worker));
         let (door, introductions) = (link.door(address), Arc::clone(self));
         tokio::spawn(async move {

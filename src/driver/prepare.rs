@@ -12,7 +12,7 @@ use super::state::Remains;
 use crate::facts::{Failure, HostLoad};
 use crate::fleet::{HostSpec, Place};
 use crate::ids::WorkerId;
-use crate::protocol::control::{Assignment, Setup, ToDriver, ToWorker};
+use crate::protocol::control::{Assignment, Holdings, Setup, ToDriver, ToWorker};
 
 /// When silence counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,13 +38,18 @@ pub async fn prepare(
     worker: WorkerId,
     host: &HostSpec,
     line: &mut Line,
-    setup: Setup,
+    holdings: &Holdings,
 ) -> anyhow::Result<(u32, Option<HostLoad>)> {
     // What it has to fetch comes over this line.
     shared.feed.connect(worker, line.bulk.clone());
-    match setup {
-        Setup::Done { slots } => return Ok((slots, None)),
-        Setup::Failed(failure) => bail!(in_words(&failure)),
+    if holdings.setup != Setup::Awaited {
+        // It may be a driver before this one that gave it the job.
+        shared.introductions.introduce(worker, &line.link, host.peer.clone());
+        holdings.doorway.iter().for_each(|doorway| shared.introductions.doorway(worker, doorway.clone()));
+    }
+    match &holdings.setup {
+        Setup::Done { slots } => return Ok((*slots, None)),
+        Setup::Failed(failure) => bail!(in_words(failure)),
         Setup::UnderWay => {}
         Setup::Awaited => {
             let slots = slots_of(host, shared, line);
@@ -54,9 +59,7 @@ pub async fn prepare(
                 assignment.output_here = None;
             }
             assignment.peers = shared.introductions.access(&shared.transport, &line.link).await;
-            if assignment.peers.is_some() {
-                shared.introductions.introduce(worker, &line.link, host.peer.clone());
-            }
+            shared.introductions.introduce(worker, &line.link, host.peer.clone());
             line.send(&ToWorker::Prepare(Box::new(assignment))).await?;
         }
     }

@@ -158,6 +158,8 @@ pub struct Holdings {
     pub stay: Stay,
     /// How far its preparation is.
     pub setup: Setup,
+    /// Whether it lets other workers in, once it has said so.
+    pub doorway: Option<Doorway>,
     /// All attempts that it was given and has not forgotten.
     pub attempts: Vec<(AttemptId, Held)>,
 }

@@ -53,6 +53,8 @@ pub struct Session {
     setup_control: Arc<Control>,
     /// By which other workers come in; it must be closed.
     doorway: Arc<OnceLock<Doorway>>,
+    /// What the driver is told of it.
+    doorway_said: Option<peer::Doorway>,
     tasks: TaskTracker,
     load: LoadMeter,
 }
@@ -94,6 +96,7 @@ impl Session {
             setup: Setup::Awaited,
             setup_control: Arc::default(),
             doorway: Arc::default(),
+            doorway_said: None,
             tasks: TaskTracker::new(),
             load: LoadMeter::default(),
         }
@@ -148,12 +151,11 @@ impl Session {
                 self.setup = Setup::Failed(failure.clone());
                 return true;
             }
-            ToDriver::Holds(_)
-            | ToDriver::Fenced(_)
-            | ToDriver::Progress(_)
-            | ToDriver::Load(_)
-            | ToDriver::Doorway(_)
-            | ToDriver::Bye => {
+            ToDriver::Doorway(doorway) => {
+                self.doorway_said = Some(doorway.clone());
+                return true;
+            }
+            ToDriver::Holds(_) | ToDriver::Fenced(_) | ToDriver::Progress(_) | ToDriver::Load(_) | ToDriver::Bye => {
                 return true;
             }
         };
@@ -179,7 +181,7 @@ impl Session {
     /// All that there is.
     pub fn holdings(&self) -> Holdings {
         let attempts = self.attempts.iter().map(|(attempt, entry)| (*attempt, entry.held.clone())).collect();
-        Holdings { stay: self.stay, setup: self.setup.clone(), attempts }
+        Holdings { stay: self.stay, setup: self.setup.clone(), doorway: self.doorway_said.clone(), attempts }
     }
 
     /// How far the attempts are that have not ended.
