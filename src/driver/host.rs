@@ -11,18 +11,16 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
 
-use super::feed::Feed;
 use super::line::{self, Broken, Line};
-use super::peers::Introductions;
-use super::prepare::{GOODBYE_MAX, Timing, prepare, say_goodbye};
+use super::prepare::{GOODBYE_MAX, prepare, say_goodbye};
+use super::shared::{Note, Shared};
 use super::state::Remains;
 use crate::clock::{self, Moment};
 use crate::fleet::HostSpec;
-use crate::ids::{AttemptId, JobId, WorkerId};
-use crate::protocol::control::{Assignment, Held, Holdings, Reign, Stay, ToDriver, ToWorker};
-use crate::transport::{Start, Transport};
+use crate::ids::WorkerId;
+use crate::protocol::control::{Held, Holdings, Reign, Stay, ToDriver, ToWorker};
+use crate::transport::Start;
 
 /// How often a worker is told that its driver is there.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -30,56 +28,6 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
 /// How long a worker may take to let its driver go.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
-
-/// What a host's task tells the engine.
-#[derive(Debug)]
-pub enum Note {
-    /// It can take tasks.
-    Joined {
-        /// Attempts at once.
-        slots: u32,
-    },
-    /// It cannot take part; says why, and what helps.
-    Refused(String),
-    /// Something that the user should know of it.
-    Advice(String),
-    /// It says something.
-    Said(ToDriver),
-    /// Over a new connection it tells all that it has.
-    Holds(Vec<(AttemptId, Held)>),
-    /// Nothing was heard for a while, or its connection broke.
-    Suspect,
-    /// It was heard of again.
-    Back,
-    /// It is gone, after it had joined.
-    Lost(String),
-    /// It obeys another driver.
-    Fenced(Reign),
-}
-
-/// What all hosts of a job share.
-pub struct Shared {
-    /// The job's id.
-    pub job: JobId,
-    /// This driver's build.
-    pub build: String,
-    /// This driver's turn.
-    pub reign: Reign,
-    /// How hosts are reached.
-    pub transport: Transport,
-    /// What they are served.
-    pub feed: Arc<Feed>,
-    /// How workers get to know each other.
-    pub introductions: Arc<Introductions>,
-    /// What each is told, but for who it is.
-    pub assignment: Assignment,
-    /// When silence counts.
-    pub timing: Timing,
-    /// Lines that are being closed.
-    pub closing: TaskTracker,
-    /// Where notes go.
-    pub notes: mpsc::UnboundedSender<(WorkerId, Note)>,
-}
 
 /// How a host comes into the job.
 pub enum Entrance {

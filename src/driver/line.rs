@@ -7,7 +7,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::host::Shared;
+use super::shared::Shared;
 use crate::clock::{self, Moment};
 use crate::fleet::HostSpec;
 use crate::ids::WorkerId;

@@ -3,27 +3,15 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::host::Shared;
 use super::line::Line;
+use super::shared::Shared;
 use super::state::Remains;
 use crate::facts::{Failure, HostLoad};
 use crate::fleet::{HostSpec, Place};
 use crate::ids::WorkerId;
 use crate::protocol::control::{Assignment, Holdings, Setup, ToDriver, ToWorker};
-
-/// When silence counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timing {
-    /// A worker that is silent for so long gets nothing new.
-    pub suspect_after: Duration,
-    /// And is given up after so long.
-    pub lost_after: Duration,
-    /// How long a worker stays without a driver.
-    pub orphan_grace: Duration,
-}
 
 /// How long a worker may take to remove its files.
 pub const GOODBYE_MAX: Duration = Duration::from_secs(20);

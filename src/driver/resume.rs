@@ -12,11 +12,12 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::engine::Desk;
-use super::host::{Entrance, Note, Shared};
+use super::host::Entrance;
 use super::line::{self, Broken, Line};
 use super::output::OutputFolder;
 use super::remember;
 use super::run::{Means, Seat, Start, reign, shared, workers};
+use super::shared::{Note, Shared};
 use super::state::{JobFolder, StateFolder};
 use super::stored::StoredJob;
 use crate::clock;

@@ -15,11 +15,12 @@ use super::copies::Copies;
 use super::crew::Crew;
 use super::engine::{Desk, Engine, Parting};
 use super::feed::Feed;
-use super::host::{self, Entrance, Shared};
+use super::host::Entrance;
 use super::listing::{self, Finder};
 use super::output::OutputFolder;
 use super::peers::{Introductions, Shuffle};
 use super::remember;
+use super::shared::{Note, Shared};
 use super::starter::{Host, Starter};
 use super::state::{JobFolder, StateFolder};
 use super::stored::StoredJob;
@@ -146,7 +147,7 @@ pub(super) fn shared(
     reign: Reign,
     transport: Transport,
     build: String,
-) -> (Arc<Shared>, mpsc::UnboundedReceiver<(WorkerId, host::Note)>) {
+) -> (Arc<Shared>, mpsc::UnboundedReceiver<(WorkerId, Note)>) {
     let (notes, notes_in) = mpsc::unbounded_channel();
     let apart = start.job.job.reduces() == 0 || start.job.fleet.hosts.len() < 2;
     let shuffle = if apart { Shuffle::Relayed } else { start.job.shuffle };
@@ -183,7 +184,7 @@ impl Start {
     /// As [`run`].
     pub async fn run(
         self,
-        (shared, notes): (Arc<Shared>, mpsc::UnboundedReceiver<(WorkerId, host::Note)>),
+        (shared, notes): (Arc<Shared>, mpsc::UnboundedReceiver<(WorkerId, Note)>),
         progress: Progress,
     ) -> anyhow::Result<()> {
         let interrupts = listen_for_interrupts()?;

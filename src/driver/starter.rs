@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::collect::PartPlace;
-use super::host::{self, Entrance, Shared};
+use super::host::{self, Entrance};
+use super::shared::Shared;
 use super::state::Remains;
 use crate::fleet::HostSpec;
 use crate::ids::WorkerId;

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, linkat};
 use serde::{Deserialize, Serialize};
 
 use super::peers::Shuffle;
-use super::prepare::Timing;
+use super::shared::Timing;
 use crate::fleet::{Fleet, HostSpec, Source};
 use crate::ids::WorkerId;
 use crate::input::Split;
