@@ -118,10 +118,12 @@ for key in /etc/ssh/ssh_host_*_key.pub; do
     [ ! -r "$key" ] || say host_key "$(cut -d ' ' -f 1,2 "$key")"
 done
 find_folder
+# The binary's folder stays where somebody wants to work; for its scratch files a worker makes its own.
+[ "$mode" = look ] || made=
 find_scratch
+# Only empty ones go, so that nothing of anybody's is lost.
+for folder in $made; do rmdir "$folder" 2>/dev/null; done
 if [ "$mode" = look ]; then
-    # Nobody asked for folders: only empty ones go, so that nothing of anybody's is lost.
-    for folder in $made; do rmdir "$folder"; done
     say ping 1
     read -r _
     say pong 1
