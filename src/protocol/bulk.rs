@@ -219,16 +219,18 @@ impl Shared {
     /// Queues a frame. The queue is bounded by the credit that the other end gave. After the connection is gone nothing
     /// is sent, and the tables tell so to whoever waits.
     fn send(&self, frame: &Frame) {
-        let mut bytes = BytesMut::new();
-        bytes.put_u8(MESSAGE);
         if let Ok(message) = frames::encode(frame) {
+            let mut bytes = BytesMut::with_capacity(5 + message.len());
+            bytes.put_u32(1 + message.len() as u32);
+            bytes.put_u8(MESSAGE);
             bytes.extend_from_slice(&message);
             let _closed = self.frames.send(bytes.freeze());
         }
     }
 
     fn send_data(&self, stream: u32, data: &[u8]) {
-        let mut bytes = BytesMut::with_capacity(5 + data.len());
+        let mut bytes = BytesMut::with_capacity(9 + data.len());
+        bytes.put_u32(5 + data.len() as u32);
         bytes.put_u8(DATA);
         bytes.put_u32_le(stream);
         bytes.extend_from_slice(data);
@@ -258,12 +260,12 @@ impl Shared {
     }
 }
 
-/// Writes frames as they come, many to one system call; an empty one is the end.
+/// Writes frames as they come, each behind its length: many to one system call, or a large one in one, since what is
+/// written apart goes through ssh in a packet of its own. An empty one is the end.
 async fn write_frames<W: AsyncWrite + Unpin>(output: W, mut queue: mpsc::UnboundedReceiver<Bytes>) {
     let mut output = BufWriter::with_capacity(32 << 10, output);
     let written: io::Result<()> = async {
         while let Some(frame) = queue.recv().await.filter(|frame| !frame.is_empty()) {
-            output.write_u32(frame.len() as u32).await?;
             output.write_all(&frame).await?;
             if queue.is_empty() {
                 output.flush().await?;
