@@ -51,7 +51,8 @@ impl Spread {
                 // Of full disks the one with most room; else the least work for each slot.
                 let room = if full { u64::MAX - left } else { 0 };
                 let work = (target.given + bytes) / u64::from(target.slots.max(1));
-                (near, full, room, work, target.at)
+                // Of hosts alike the one with most room, so that small datasets do not all lie on the first.
+                (near, full, room, work, u64::MAX - left, target.at)
             })?;
         best.given += bytes;
         Some(best.at)
@@ -100,6 +101,12 @@ mod tests {
         let mut spread = spread(&[("a", 1, 100, 1), ("b", 2, 100, 3)]);
         let chosen: Vec<_> = (0..8).filter_map(|_| spread.choose(1000, &[])).collect();
         assert_eq!(chosen.iter().filter(|at| **at == 1).count(), 6, "{chosen:?}");
+    }
+
+    #[test]
+    fn small_datasets_go_where_most_room_is() {
+        let mut spread = spread(&[("a", 1, 90, 1), ("b", 2, 100, 1), ("c", 3, 95, 1)]);
+        assert_eq!((spread.choose(10, &[]), spread.choose(10, &[1])), (Some(1), Some(2)));
     }
 
     #[test]
