@@ -9,7 +9,9 @@ use anyhow::ensure;
 use crate::contest::{Contest, Run, Wanted};
 use crate::data::Data;
 use crate::hosts::Hosts;
-use crate::measure::{Sample, digest_of_bytes, digest_of_lines, has, parts, quoted, runner, shell, time};
+use crate::measure::{
+    Sample, digest_of_bytes, digest_of_lines, has, parts, quoted, runner, shell, time, time_and_read,
+};
 
 /// Parts of the data, and files of the other side: two for each host.
 const PARTS: u64 = 8;
@@ -19,8 +21,13 @@ const MANY: usize = 16;
 
 /// Our command for the hosts.
 fn ours(data: &Data, hosts: &Hosts, words: &[&str]) -> anyhow::Result<Command> {
+    called("--quiet", data, hosts, words)
+}
+
+/// The same, saying what the flag lets it say.
+fn called(flag: &str, data: &Data, hosts: &Hosts, words: &[&str]) -> anyhow::Result<Command> {
     let mut command = runner(&data.path("state"));
-    command.args(["--quiet", "--ssh-config", &hosts.ssh_config(), "--workers", &hosts.workers_file()?]).args(words);
+    command.args([flag, "--ssh-config", &hosts.ssh_config(), "--workers", &hosts.workers_file()?]).args(words);
     Ok(command)
 }
 
@@ -124,17 +131,21 @@ pub fn list(data: &Data) -> anyhow::Result<Option<Contest>> {
     );
     if has("clush") {
         let nodes = hosts.names().join(",");
-        let line =
-            format!("clush -o '-F {}' -w {nodes} ls -s .local/share/runner/data/data > /dev/null", hosts.ssh_config());
+        // As many at once as there are hosts, and none of its own waits.
+        let line = format!(
+            "clush -f {MANY} -o '-F {}' -w {nodes} ls -s .local/share/runner/data/data > /dev/null",
+            hosts.ssh_config()
+        );
         contest = contest.beside("clush ls -s", Wanted::Time(1.0), of_bytes(move || time(&mut shell(&line))));
     }
     Ok(Some(contest.keep(hosts)))
 }
 
-/// A word count that reads its data where it lies: what comes over the hosts' links is counted.
+/// A word count that reads its data where it lies: what comes over the hosts' links is counted, and of that what the job says
+/// of its shuffle is taken off. The rest is control, and must be next to nothing.
 ///
 /// # Errors
-/// When the hosts cannot be made, or the data not be put.
+/// When the hosts cannot be made, or the data not be put; when input came over a link.
 pub fn in_place(data: &Data) -> anyhow::Result<Option<Contest>> {
     let Some(hosts) = Hosts::up(data)? else { return Ok(None) };
     data.text("fs", PARTS, BYTES)?;
@@ -145,19 +156,58 @@ pub fn in_place(data: &Data) -> anyhow::Result<Option<Contest>> {
             let out = data.fresh("fs-counts")?;
             let before = hosts.received()?;
             let words = ["mapreduce", "wordcount", &input, &out.display().to_string()];
-            let sample = time(&mut ours(&data, &hosts, &words)?)?;
-            let received = hosts.received()? - before;
-            anyhow::Ok((Sample { answer: digest_of_lines(&parts(&out)?)?, ..sample }, received))
+            let (sample, facts) = time_and_read(&mut called("--json", &data, &hosts, &words)?)?;
+            let moved = Moved { received: hosts.received()? - before, ..Moved::told(&facts) };
+            anyhow::Ok((Sample { answer: digest_of_lines(&parts(&out)?)?, ..sample }, moved))
         }
     };
     let local = count(data.clone(), hosts.share(), "fs:data".to_owned());
     let streamed = count(data.clone(), hosts.share(), folder);
     let bytes = data.scaled(BYTES);
+    let mut told = false;
     let ours = of_bytes(move || {
-        let (sample, received) = local()?;
-        ensure!(received < bytes / 10, "{received} bytes came to the hosts, of {bytes} that lie there");
+        let (sample, moved) = local()?;
+        ensure!(moved.distant == 0 && moved.local >= bytes * 99 / 100, "{moved:?}, of {bytes} bytes that lie there");
+        // Some bytes of each packet are its headers, and each of those that went out was answered.
+        let rest = moved.received.saturating_sub(moved.shuffled * 11 / 10);
+        ensure!(rest < bytes / 50, "{moved:?}, so that {rest} bytes are something else; {bytes} lie there");
+        if !std::mem::replace(&mut told, true) {
+            println!("fs-wordcount   {bytes} bytes lie there; {moved:?}");
+        }
         Ok(sample)
     });
     let theirs = of_bytes(move || Ok(streamed()?.0));
     Ok(Some(Contest::new(ours).beside("the same, from here", Wanted::Time(1.0), theirs).keep(hosts)))
+}
+
+/// Bytes of a job over a dataset.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    /// That came to the hosts over their links.
+    received: u64,
+    /// Of segments, that reduces fetched from other hosts.
+    shuffled: u64,
+    /// Of input, that was read where it lay.
+    local: u64,
+    /// Of input, that was read from another host.
+    distant: u64,
+}
+
+impl Moved {
+    /// What a job's facts say.
+    fn told(facts: &str) -> Self {
+        let mut moved = Moved::default();
+        for fact in facts.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+            let number = |name: &str| fact[name].as_u64().unwrap_or(0);
+            if fact["fact"] != "attempt_finished" {
+                continue;
+            }
+            moved.local += number("bytes_local");
+            moved.distant += number("bytes_distant");
+            if fact["task"].as_str().is_some_and(|task| task.starts_with("reduce")) {
+                moved.shuffled += number("bytes_shuffled");
+            }
+        }
+        moved
+    }
 }

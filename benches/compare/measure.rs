@@ -51,6 +51,11 @@ pub fn has(program: &str) -> bool {
 
 /// Runs it to its end; the answer is left open.
 pub fn time(command: &mut Command) -> anyhow::Result<Sample> {
+    Ok(time_and_read(command)?.0)
+}
+
+/// The same, and what it wrote to stdout.
+pub fn time_and_read(command: &mut Command) -> anyhow::Result<(Sample, String)> {
     // Unbuffered, Python programs take several times as long, wherever they run.
     command.env_remove("PYTHONUNBUFFERED").stdin(Stdio::null());
     let (begin, cpu) = (Instant::now(), children_cpu()?);
@@ -58,7 +63,8 @@ pub fn time(command: &mut Command) -> anyhow::Result<Sample> {
     let output = output.with_context(|| format!("starting {command:?}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?}: {}: {}", output.status, said.trim_end());
-    Ok(Sample { seconds, cpu: children_cpu()? - cpu, answer: 0 })
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok((Sample { seconds, cpu: children_cpu()? - cpu, answer: 0 }, stdout))
 }
 
 /// Runs something while this process inherits orphans, and waits for them: the time of those that a command leaves behind,

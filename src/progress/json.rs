@@ -149,7 +149,8 @@ fn work_fields(work: &Work) -> Value {
         "bytes_in": work.bytes_in, "records_in": work.records_in,
         "bytes_out": work.bytes_out, "records_out": work.records_out,
         "bytes_shuffled": work.bytes_shuffled, "bytes_relayed": work.bytes_relayed,
-        "bytes_in_place": work.bytes_in_place, "spills": work.spills,
+        "bytes_in_place": work.bytes_in_place, "bytes_local": work.bytes_local, "bytes_distant": work.bytes_distant,
+        "spills": work.spills,
         // A JSON number is exact to 2^53 only.
         "hash": format!("{:016x}", work.hash),
         "took_ms": whole_ms(work.took), "counters": counters,
@@ -270,7 +271,7 @@ mod tests {
         );
         check(
             "finish map-0.0 7 100 90 80 70 5",
-            r#"{"at_ms":0,"fact":"attempt_finished","attempt":"map-0.0","bytes_in":100,"bytes_in_place":0,"bytes_out":90,"bytes_relayed":0,"bytes_shuffled":80,"counters":[{"amount":5,"group":"words","name":"bad"}],"hash":"0000000000000000","host":"node07","records_in":10,"records_out":9,"spills":0,"task":"map-0","took_ms":70,"worker":"w7"}"#,
+            r#"{"at_ms":0,"fact":"attempt_finished","attempt":"map-0.0","bytes_distant":0,"bytes_in":100,"bytes_in_place":0,"bytes_local":0,"bytes_out":90,"bytes_relayed":0,"bytes_shuffled":80,"counters":[{"amount":5,"group":"words","name":"bad"}],"hash":"0000000000000000","host":"node07","records_in":10,"records_out":9,"spills":0,"task":"map-0","took_ms":70,"worker":"w7"}"#,
         );
         check(
             r"fail map-0.0 7 1 3 \e[1mno",
