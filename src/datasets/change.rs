@@ -22,7 +22,10 @@ pub async fn remove(stations: &Stations, names: &[Name], watch: &Watch) -> Resul
     let view = stations.look(&patterns).await;
     let places = unique(stations, &view);
     for name in names {
-        let grave = Generation::after(view.newest.get(name).copied(), clock::wall_ms(), random() as u32);
+        // What a stopped put has left goes along.
+        let unfinished = view.unfinished.keys().filter(|(of, _)| of == name).map(|(_, generation)| *generation);
+        let newest = unfinished.chain(view.newest.get(name).copied()).max();
+        let grave = Generation::after(newest, clock::wall_ms(), random() as u32);
         bury(stations, name, grave, &places, watch).await?;
     }
     for (name, why) in view.silent() {

@@ -238,7 +238,9 @@ fn the_only_copy_on_a_host_that_is_away_is_named() {
     ok(&desk, &["put", "in", "data", "--parts", "4", "--copies", "1"]);
     desk.workers(&lines(&desk, [2]));
     fails(&desk, &["cat", "data"], 7, "no copy of parts");
-    let shown = ok(&desk, &["ls"]);
+    // Listed all the same, but no script takes it for whole.
+    let shown = fs(&desk, &["ls"]);
+    assert!(shown.code == Some(7) && shown.text().contains("data "), "{shown:?}");
     assert!(shown.stderr.contains("they were on local"), "{shown:?}");
     fails(&desk, &["mv", "data", "other"], 7, "no copy of parts");
 }
@@ -268,6 +270,25 @@ fn a_stopped_put_goes_on_where_it_was() {
     let read = ok(&desk, &["cat", "data"]);
     let whole = "a line of the first file\n".repeat(400_000) + &"a line of the second file\n".repeat(400_000);
     assert!(read.text() == whole);
+}
+
+#[test]
+fn what_a_stopped_put_has_left_can_be_removed() {
+    let desk = desk(2);
+    let mut put =
+        desk.command(&["fs", "put", "-", "data", "--part-size", "256K"]).stdin(Stdio::piped()).spawn().expect("starts");
+    let mut stdin = put.stdin.take().expect("is piped");
+    stdin.write_all(text(200_000).as_bytes()).expect("is read");
+    wait_until("some parts are there", || parts(&desk, 1, "data").len() >= 3);
+    fails(&desk, &["rm", "data"], 6, "is being changed");
+    put.kill().expect("is killed");
+    put.wait().expect("ends");
+    drop(stdin);
+    wait_until("its streams have ended", || desk.processes().is_empty());
+    ok(&desk, &["rm", "data"]);
+    assert_eq!((parts(&desk, 1, "data"), parts(&desk, 2, "data")), (Vec::new(), Vec::new()));
+    let quiet = ok(&desk, &["ls"]);
+    assert_eq!(quiet.stderr, "", "{quiet:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::dataset::{Pattern, part_file};
 use crate::datasets::{Selected, View};
 use crate::error::{Fault, Kind};
 use crate::fleet::ranges::fold;
-use crate::report::{Column, Table, printable};
+use crate::report::{Column, Table, count_of, printable};
 use crate::units::Bytes;
 
 /// What `fs ls` takes.
@@ -83,7 +83,13 @@ pub(super) async fn ls(desk: &Desk<'_>, args: &Args, patterns: &[Pattern]) -> an
         }
     }
     troubles(desk, &view, &selected);
-    Ok(())
+    // Whoever asked for it cannot read it.
+    match selected.iter().filter(|one| one.check().is_err()).count() {
+        0 => Ok(()),
+        lost => {
+            Err(Fault::new(Kind::Data, format!("{} cannot be read whole", count_of(lost as u64, "dataset"))).into())
+        }
+    }
 }
 
 fn json(out: &mut dyn Write, lines: &[Line], skew: &Skew) -> std::io::Result<()> {
@@ -205,8 +211,9 @@ fn troubles(desk: &Desk<'_>, view: &View, selected: &[Selected]) {
         let short = dataset.short().count();
         if short > 0 {
             let (name, wanted) = (&dataset.name, dataset.outline.copies);
+            let have = if short == 1 { "has" } else { "have" };
             say(&format!(
-                "{name}: {short} of its parts have fewer than {wanted} copies; `runner fs repair {name}` makes them again"
+                "{name}: {short} of its parts {have} fewer than {wanted} copies; `runner fs repair {name}` makes them again"
             ));
         }
         for (index, part) in dataset.parts.iter().enumerate() {
@@ -220,8 +227,10 @@ fn troubles(desk: &Desk<'_>, view: &View, selected: &[Selected]) {
     for ((name, generation), unfinished) in &view.unfinished {
         let since = clock::calendar(generation.wall_ms());
         let hosts = fold(unfinished.hosts.iter().map(|at| desk.stations.name(*at)));
-        let what = if unfinished.put.is_some() { "a put" } else { "the output of a job" };
-        say(&format!("{name}: {what} of {since} is not complete, on {hosts}"));
+        let what = if unfinished.put.is_some() { "a put" } else { "what a job or a stream began" };
+        say(&format!(
+            "{name}: {what} of {since} is not complete, on {hosts}; `runner fs rm {name}` removes what there is of it"
+        ));
     }
 }
 
@@ -289,6 +298,7 @@ pub(super) async fn stat(desk: &Desk<'_>, pattern: Pattern) -> anyhow::Result<()
         });
         return print(|out| writeln!(out, "{value}"));
     }
+    let copies = if outline.copies == 1 { "1 copy".to_owned() } else { format!("{} copies", outline.copies) };
     let mut table = Table::new([
         Column::Right("part"),
         Column::Right("bytes"),
@@ -310,7 +320,13 @@ pub(super) async fn stat(desk: &Desk<'_>, pattern: Pattern) -> anyhow::Result<()
     print(|out| {
         writeln!(out, "name        {}", printable(dataset.name.as_str()))?;
         writeln!(out, "generation  {} ({})", outline.generation, clock::calendar(outline.generation.wall_ms()))?;
-        writeln!(out, "size        {} in {of} parts, {} copies wanted", Bytes(outline.bytes()), outline.copies)?;
+        writeln!(
+            out,
+            "size        {} in {}, {} wanted",
+            Bytes(outline.bytes()),
+            count_of(u64::from(of), "part"),
+            copies
+        )?;
         write!(out, "{table}")
     })
 }

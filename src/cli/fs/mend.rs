@@ -5,7 +5,7 @@ use super::{Desk, pattern};
 use crate::cli::context::{Form, say};
 use crate::cli::output::print;
 use crate::dataset::{Name, Pattern};
-use crate::datasets::{self, Finding, Repaired};
+use crate::datasets::{self, Finding, Repaired, Selected};
 use crate::error::{Fault, Kind};
 use crate::progress::Style;
 use crate::report::count_of;
@@ -29,14 +29,28 @@ pub struct RenameArgs {
 
 /// Removes datasets.
 pub(super) async fn remove(desk: &Desk<'_>, patterns: &[Pattern]) -> anyhow::Result<()> {
-    let (_, selected) = desk.select(patterns).await?;
+    let (selected, unfinished) = chosen(desk, patterns).await?;
     let is_whole = |name: &Name| patterns.iter().any(|pattern| pattern.is_of(name));
     if let Some(part) = selected.iter().find(|one| !is_whole(&one.dataset.name)) {
         return Err(Fault::usage(format!("parts are not removed by themselves: name {}", part.dataset.name)).into());
     }
-    let names: Vec<Name> = selected.into_iter().map(|one| one.dataset.name).collect();
+    let mut names: Vec<Name> = selected.into_iter().map(|one| one.dataset.name).chain(unfinished).collect();
+    names.sort_unstable();
+    names.dedup();
     while_shown(desk, "removing", datasets::remove(&desk.stations, &names, &desk.watch)).await?;
     Ok(())
+}
+
+/// The datasets that patterns choose, and the names of which there is only what a stopped put has left.
+async fn chosen(desk: &Desk<'_>, patterns: &[Pattern]) -> Result<(Vec<Selected>, Vec<Name>), Fault> {
+    let view = desk.look(patterns).await;
+    let mut unfinished: Vec<Name> = view.unfinished.keys().map(|(name, _)| name.clone()).collect();
+    unfinished.retain(|name| patterns.iter().any(|pattern| pattern.is_of(name)));
+    let is_met = |pattern: &&Pattern| unfinished.iter().any(|name| pattern.is_of(name));
+    let is_dataset = |pattern: &Pattern| view.datasets.keys().any(|name| pattern.is_of(name));
+    let others: Vec<Pattern> = patterns.iter().filter(|it| !is_met(it) || is_dataset(it)).cloned().collect();
+    let selected = if others.is_empty() { Vec::new() } else { desk.select(&others).await?.1 };
+    Ok((selected, unfinished))
 }
 
 /// Renames one.
@@ -64,14 +78,17 @@ pub(super) async fn check(desk: &Desk<'_>, patterns: &[Pattern]) -> anyhow::Resu
     match wrong {
         0 => Ok(()),
         _ => {
-            let text = format!("{} not as it should be; `runner fs repair` makes copies again", are(wrong));
+            let text = format!("{}; `runner fs repair` makes copies again", are(wrong));
             Err(Fault::new(Kind::Data, text).into())
         }
     }
 }
 
 fn are(parts: usize) -> String {
-    format!("{} {}", count_of(parts as u64, "part"), if parts == 1 { "is" } else { "are" })
+    match parts {
+        1 => "1 part is not as it should be".to_owned(),
+        more => format!("{more} parts are not as they should be"),
+    }
 }
 
 fn tell(desk: &Desk<'_>, name: &Name, findings: &[Finding]) -> anyhow::Result<()> {
@@ -95,7 +112,7 @@ fn tell(desk: &Desk<'_>, name: &Name, findings: &[Finding]) -> anyhow::Result<()
                 writeln!(out, "{name}: part {index} on {}: {what}", host(at))?;
             }
             if finding.copies < finding.wanted {
-                writeln!(out, "{name}: part {index} has {} good copies instead of {}", finding.copies, finding.wanted)?;
+                writeln!(out, "{name}: part {index}: {} of {} copies are good", finding.copies, finding.wanted)?;
             }
         }
         let good = findings.iter().filter(|finding| finding.is_good()).count();

@@ -21,14 +21,18 @@ use crate::settings::Shuffle;
 use crate::transport::Load;
 
 const PATTERNS: &str = "\
-A pattern is the name of a dataset, or one with *, ? and [a-z] in it; NAME/PATTERN means parts, as in
-'data/part-0000*'. It is answered on the workers, so keep it from your shell with quotes.";
+A pattern is the name of a dataset, or one with *, ? and [a-z] in it; NAME/PATTERN means parts, as
+in 'data/part-0000*'. It is answered on the workers, so keep it from your shell with quotes.";
 
 /// What to do with datasets.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     Put(put::Args),
     /// List datasets, or parts of them, and how evenly they are spread
+    ///
+    /// Exit code: 0 if every part that is listed has a copy of the right size on a host that answered, also where there are
+    /// fewer copies than there should be, which is said on stderr; 7 if one has none. What is in the copies is not looked
+    /// at: that is `check`.
     #[command(after_help = PATTERNS)]
     Ls(list::Args),
     Get(read::GetArgs),
