@@ -18,7 +18,7 @@ const LOOKS_MAX: usize = 64;
 
 impl Scheduler {
     pub(super) fn run_pass(&mut self) {
-        if self.course == Course::Settled && self.end_marks() {
+        if self.course == Course::Settled && (self.end_home_wait() || self.end_marks()) {
             self.course = Course::Changed;
         }
         match std::mem::replace(&mut self.course, Course::Settled) {
@@ -186,11 +186,13 @@ impl Scheduler {
 
     /// The emptiest worker that may take the task, with how full it is. Few are passed over: those on the hosts that
     /// failed it. What has a home elsewhere is not sent ahead, since the split would have to travel for nothing.
-    fn place_for(&self, task: TaskId) -> Option<(u32, WorkerId)> {
-        let shunned = self.shunned(task);
-        let homeless = self.tasks.get(task).homes.is_empty();
-        let mut open = self.fleet.open(task.stage).take_while(|(fill, _)| homeless || *fill < FULL);
-        open.find(|(_, worker)| !shunned.contains(&self.fleet.host_of(*worker)))
+    fn place_for(&self, id: TaskId) -> Option<(u32, WorkerId)> {
+        let (shunned, task) = (self.shunned(id), self.tasks.get(id));
+        let only_home = self.awaits_home(task, &shunned);
+        let mut open = self.fleet.open(id.stage).take_while(|(fill, _)| task.homes.is_empty() || *fill < FULL);
+        open.find(|(_, worker)| {
+            (!only_home || task.homes.contains(worker)) && !shunned.contains(&self.fleet.host_of(*worker))
+        })
     }
 
     /// The name that the next attempt of a task gets.

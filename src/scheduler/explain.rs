@@ -67,6 +67,9 @@ impl Scheduler {
             let names: Vec<&str> = shunned.iter().map(|host| self.fleet.host(*host).name.as_str()).collect();
             return format!("it waits for a place on a host other than {}, which failed it", names.join(", "));
         }
+        if self.awaits_home(task, &shunned) {
+            return "it waits a moment for a slot where its split lies".to_owned();
+        }
         let before = self.tasks.stage(id.stage).ready().take_while(|other| *other != id).count();
         let note = match (shunned.is_empty(), task.avoids().is_empty()) {
             (true, false) => "; it has failed on every usable host, so any will do",

@@ -17,6 +17,7 @@
 //! | `explain`, `overview` | why a task is not running, and a host gets nothing, in words |
 //! | `check` | whether the tables agree |
 //! | `remembered` | marks that hosts bring along from earlier jobs |
+//! | `home` | maps that wait for the hosts that have their splits |
 //! | `load` | hosts that are loaded by others, or short of memory or disk |
 //!
 //! What a task goes through: *ready* → *out* (attempts queued or running) → *held* (a segment on its worker) or
@@ -41,6 +42,7 @@ mod decide;
 mod event;
 mod explain;
 mod fleet;
+mod home;
 mod host;
 mod known;
 mod load;
@@ -84,6 +86,7 @@ pub struct Scheduler {
     refused: Vec<String>,
     /// Commits that were asked for and may stand: as long as there is one, maps must repeat exactly.
     commits: u32,
+    home_wait: HomeWait,
     course: Course,
     /// When stragglers are looked for next, if there is reason to.
     look_at: Moment,
@@ -97,6 +100,17 @@ pub struct Scheduler {
 enum Hiring {
     Open,
     Complete,
+}
+
+/// Whether maps go only where their splits lie; see [`Rules::home_wait`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HomeWait {
+    /// No worker has joined.
+    Ahead,
+    /// Before this moment.
+    Until(Moment),
+    /// Not any more.
+    Over,
 }
 
 /// How far the job is.
@@ -125,6 +139,7 @@ impl Scheduler {
             remembered: Remembrance::new(config.remembered),
             refused: Vec::new(),
             commits: 0,
+            home_wait: HomeWait::Ahead,
             course: Course::Settled,
             look_at: Moment::default(),
             out: Vec::new(),
@@ -155,7 +170,9 @@ impl Scheduler {
     /// When [`Scheduler::decide`] must be called although nothing happened; none as long as nothing is decided by time.
     pub fn deadline(&self) -> Option<Moment> {
         match self.course {
-            Course::Settled => [self.next_look(), self.fleet.next_mark_over()].into_iter().flatten().min(),
+            Course::Settled => {
+                [self.next_look(), self.fleet.next_mark_over(), self.homes_over()].into_iter().flatten().min()
+            }
             Course::Changed | Course::Ending(_) => Some(self.now),
             Course::Over => None,
         }

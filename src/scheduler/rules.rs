@@ -56,6 +56,10 @@ pub struct Rules {
     pub ahead_reduces_percent: u32,
     /// Whether reduces begin to fetch before the last map has ended.
     pub early_reduces: EarlyReduces,
+    /// How long maps go only where their splits lie, from the moment in which the first worker joins: hosts join one after
+    /// the other, and the first would take what the next has on its disk. It is Spark's `spark.locality.wait`; after that,
+    /// a slot that would stay free counts more.
+    pub home_wait: Duration,
     /// Nothing is started on a host that others load with more than so much for each processor, in percent of one; none:
     /// whatever others do. A host of many users with twice the load of its processors is slow; four times is trouble.
     pub load_percent_max: Option<u32>,
@@ -145,6 +149,7 @@ impl Default for Rules {
             ahead_maps_percent: 100,
             ahead_reduces_percent: 25,
             early_reduces: EarlyReduces::WhileMapsEnd,
+            home_wait: Duration::from_secs(3),
             load_percent_max: Some(400),
             memory_free_min: Bytes::mebi(64),
             disk_free_min: Bytes::mebi(64),

@@ -377,7 +377,10 @@ impl Model {
             let seen = &self.workers[&worker];
             let load = seen.live_maps + if task.stage == Stage::Reduce { seen.live_reduces } else { 0 };
             let may_move = task.stage == Stage::Map || self.published.len() == self.maps as usize;
-            let waits = status == Status::Queued && load > seen.slots && may_move && !self.avoiding.contains(task);
+            // A map may wait a while where its split lies.
+            let at_home = task.stage == Stage::Map && !self.rules.home_wait.is_zero();
+            let excused = self.avoiding.contains(task) || at_home;
+            let waits = status == Status::Queued && load > seen.slots && may_move && !excused;
             let committing = || self.attempts.iter().any(|(id, it)| id.task == *task && it.1 == Status::Finished);
             assert!(!waits || committing(), "{attempt} waits on {worker} while a slot is idle");
         }

@@ -276,8 +276,9 @@ fn rules(random: &mut Random) -> Rules {
         marks_max: random.between(1, 3) as u32,
         ..stragglers()
     });
+    let home_wait = Duration::from_millis(random.pick(&[0, 0, 20, 200]).unwrap_or(0));
     if random.chance(700) {
-        return Rules { stragglers, ..Rules::default() };
+        return Rules { stragglers, home_wait, ..Rules::default() };
     }
     let ahead = |random: &mut Random| random.pick(&[0, 1, 50, 100, 300]).unwrap_or(0);
     Rules {
@@ -289,6 +290,7 @@ fn rules(random: &mut Random) -> Rules {
         ahead_reduces_percent: ahead(random),
         early_reduces: random.pick(&[EarlyReduces::Never, EarlyReduces::WhileMapsEnd]).unwrap_or(EarlyReduces::Never),
         stragglers,
+        home_wait,
         ..Rules::default()
     }
 }

@@ -17,6 +17,7 @@ impl Scheduler {
         }
         self.fleet.join(worker, &host, slots);
         self.remembered.note_joined();
+        self.begin_home_wait();
         self.record(Fact::WorkerJoined { worker, host, slots });
         // A host that is held to be bad may have come back, and be one too many.
         self.pardon();
