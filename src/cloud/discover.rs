@@ -145,7 +145,7 @@ async fn of_ours(record: &Record, clusters: &Clusters, tag: &Tag) -> anyhow::Res
 }
 
 async fn of_others(clusters: &Clusters, tag: &Tag, way: &Way) -> anyhow::Result<Found> {
-    let config = ec2::access(None).await;
+    let config = ec2::access(None).await?;
     let instances = ec2::running(&config, tag, PAGE_INSTANCES_MAX).await?;
     let api = Api::new(&config, Pace::default())?;
     let machines: Vec<Machine> = instances.iter().map(Machine::read).collect();

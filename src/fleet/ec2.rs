@@ -4,8 +4,9 @@
 //! is an autoscaling group. Instances are asked for with filters and not with ids, so that one which EC2 has just
 //! forgotten is no error. [`fault`] puts EC2's errors into words.
 //!
-//! Nothing is launched, stopped or tagged here: [`crate::cloud`] does that. Credentials, region, profile, endpoint and the number of tries are the
-//! usual ones of AWS's own tools (`AWS_*`, `~/.aws`, the instance's role).
+//! Nothing is launched, stopped or tagged here: [`crate::cloud`] does that. Credentials, region, profile, endpoint and the
+//! number of tries are the usual ones of AWS's own tools (`AWS_*`, `~/.aws`, the instance's role). Endpoints are resolved by
+//! glibc, whose static library holds what `/etc/hosts` and DNS need since 2.34: nothing is loaded from the machine.
 
 pub mod fault;
 
@@ -47,11 +48,17 @@ pub struct Tag {
 /// Usage: no tag was written. Otherwise those of [`find`].
 pub async fn discover(query: &str) -> Result<Fleet, Fault> {
     let tag = query.parse()?;
-    find(&access(None).await, &tag, PAGE_INSTANCES_MAX).await
+    find(&access(None).await?, &tag, PAGE_INSTANCES_MAX).await
 }
 
 /// Access to EC2 as the process's environment gives it, in this region if one is named.
-pub async fn access(region: Option<&str>) -> SdkConfig {
+///
+/// # Errors
+/// Cloud: this machine has no certificates of authorities, which the SDK would take for a bug of ours, and panic.
+pub async fn access(region: Option<&str>) -> Result<SdkConfig, Fault> {
+    if rustls_native_certs::load_native_certs().certs.is_empty() {
+        return Err(fault::no_authorities());
+    }
     // The behaviour is pinned, so that an update of the SDK changes nothing by itself. Its retries are the standard ones
     // (3 tries, with jitter) unless AWS_RETRY_MODE or AWS_MAX_ATTEMPTS say otherwise.
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIME_MAX).build();
@@ -59,7 +66,7 @@ pub async fn access(region: Option<&str>) -> SdkConfig {
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_owned()));
     }
-    loader.load().await
+    Ok(loader.load().await)
 }
 
 /// The fleet of all running instances with a tag, asked for in pages of so many; first the one that was launched first.

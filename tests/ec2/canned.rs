@@ -1,43 +1,25 @@
-//! An HTTP server with its answers prepared: the next one for each request, the last one again and again.
+//! An EC2 with its answers prepared: the next one for each request, the last one again and again.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::thread;
+use std::sync::{Arc, Mutex};
 
-/// A server; its thread ends with the test process.
-pub struct Server {
-    /// Where it listens: `http://127.0.0.1:PORT`.
-    pub url: String,
+use crate::http::{self, answer};
+
+/// Serves these answers; gives the URL.
+pub fn start(answers: Vec<String>) -> String {
+    let last = answers.last().cloned();
+    let answers = Arc::new(Mutex::new(answers.into_iter()));
+    http::start(move |_| answers.lock().expect("is free").next().or_else(|| last.clone()))
 }
 
-/// Serves these answers; without any, the port is free again and refuses.
-pub fn start(answers: Vec<String>) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    if let Some(last) = answers.last().cloned() {
-        thread::spawn(move || {
-            let mut answers = answers.into_iter();
-            for connection in listener.incoming().flatten() {
-                let answer = answers.next().unwrap_or_else(|| last.clone());
-                serve(connection, &answer).expect("the client stays until it is answered");
-            }
-        });
-    }
-    Server { url }
-}
-
-/// An answer with this status and body.
-pub fn answer(status: u16, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status} Said\r\nx-amzn-requestid: 11-22\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
+/// A URL at which nobody listens.
+pub fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    format!("http://{}", listener.local_addr().expect("an address"))
 }
 
 /// EC2's form of an error.
 pub fn error(status: u16, code: &str) -> String {
-    let error = format!("<Error><Code>{code}</Code><Message>what EC2 says.</Message></Error>");
-    answer(status, &format!("<Response><Errors>{error}</Errors><RequestID>11-22</RequestID></Response>"))
+    http::error(status, code, "what EC2 says.")
 }
 
 /// EC2's list of instances in these states, whatever was asked for.
@@ -53,23 +35,4 @@ pub fn instances(states: &[&str]) -> String {
         200,
         &format!("<DescribeInstancesResponse><reservationSet>{items}</reservationSet></DescribeInstancesResponse>"),
     )
-}
-
-fn serve(connection: TcpStream, answer: &str) -> std::io::Result<()> {
-    let mut reader = BufReader::new(connection);
-    let mut body_bytes = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            body_bytes = value.trim().parse().expect("a number");
-        }
-    }
-    reader.read_exact(&mut vec![0; body_bytes])?;
-    reader.get_mut().write_all(answer.as_bytes())
 }

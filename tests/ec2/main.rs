@@ -6,6 +6,7 @@
 #![cfg(feature = "ec2")]
 
 mod canned;
+mod http;
 mod moto;
 
 use std::process::Command;
@@ -123,18 +124,39 @@ async fn unknown_credentials_are_refused_by_name() {
 async fn errors_keep_code_and_request_and_say_what_helps() {
     async fn check(status: u16, code: &str, part: &str) {
         let server = canned::start(vec![canned::error(status, code)]);
-        let fault = ask(&config(&server.url), "demo", 5).await.expect_err(code);
+        let fault = ask(&config(&server), "demo", 5).await.expect_err(code);
         assert_eq!(fault.kind, Kind::Cloud);
         let start = format!("EC2 in eu-west-1: {code}: what EC2 says (request 11-22)");
         assert!(fault.text.starts_with(&start) && fault.text.contains(part), "{fault}");
     }
+    // Who we are.
     check(403, "UnauthorizedOperation", "must allow ec2:DescribeInstances").await;
     check(401, "AuthFailure", "the access key is unknown").await;
+    check(403, "InvalidClientTokenId", "the access key is unknown").await;
+    check(403, "UnrecognizedClientException", "`aws sts get-caller-identity` shows who you are").await;
+    check(403, "SignatureDoesNotMatch", "secret key does not belong").await;
     check(400, "ExpiredToken", "renew it (`aws sso login`").await;
     check(400, "RequestExpired", "clock is wrong").await;
-    check(403, "SignatureDoesNotMatch", "secret key does not belong").await;
+    check(403, "OptInRequired", "enable the region").await;
+    check(403, "AuthFailure.ServiceLinkedRoleCreationNotPermitted", "aws iam create-service-linked-role").await;
+    check(400, "PendingVerification", "AWS has to clear this account").await;
+    // What EC2 can do at the moment.
     check(503, "RequestLimitExceeded", "asks EC2 too often").await;
     check(500, "InternalError", "EC2's own trouble").await;
+    check(500, "InsufficientInstanceCapacity", "take another type (--type)").await;
+    check(400, "VcpuLimitExceeded", "ask for more at Service Quotas").await;
+    check(400, "MaxSpotInstanceCountExceeded", "ask for more at Service Quotas").await;
+    check(400, "SecurityGroupLimitExceeded", "`runner cloud list`").await;
+    // What was asked for.
+    check(400, "InvalidAMIID.NotFound", "an image belongs to one region").await;
+    check(400, "InvalidAMIID.Malformed", "leave --image out").await;
+    check(400, "InvalidInstanceType", "no such type in this region").await;
+    check(400, "InvalidParameterValue", "see --type, --image, --disk and --subnet").await;
+    check(400, "Unsupported", "not offered in that zone").await;
+    check(400, "InvalidBlockDeviceMapping", "--disk").await;
+    check(400, "InvalidKey.Format", "--key").await;
+    check(400, "InvalidSubnetID.NotFound", "a subnet belongs to one region").await;
+    check(400, "VPCIdNotSpecified", "name a subnet with --subnet").await;
     check(400, "SomethingNew", "(request 11-22)").await;
 }
 
@@ -143,22 +165,25 @@ async fn throttling_is_tried_again() {
     let throttled = canned::error(503, "RequestLimitExceeded");
     let server =
         canned::start(vec![throttled.clone(), throttled, canned::instances(&[]), canned::instances(&["pending"])]);
-    let fault = ask(&config(&server.url), "demo", 5).await.expect_err("none runs");
+    let fault = ask(&config(&server), "demo", 5).await.expect_err("none runs");
     assert_eq!(fault.kind, Kind::NoWorker, "{fault}");
     assert!(fault.text.ends_with("(1 pending)"), "{fault}");
 }
 
 #[tokio::test]
 async fn what_is_no_ec2_is_told_apart() {
-    let server = canned::start(vec![canned::answer(404, "<html>no such page</html>")]);
-    let fault = ask(&config(&server.url), "demo", 5).await.expect_err("no EC2");
+    let server = canned::start(vec![http::answer(404, "<html>no such page</html>")]);
+    let fault = ask(&config(&server), "demo", 5).await.expect_err("no EC2");
     assert!(fault.text.contains("HTTP status 404") && fault.text.contains("a proxy at the endpoint?"), "{fault}");
 
-    let url = canned::start(Vec::new()).url.clone();
+    let url = canned::nobody();
     let fault = ask(&config(&url), "demo", 5).await.expect_err("nobody listens");
     assert_eq!(fault.kind, Kind::Cloud);
     assert!(fault.text.starts_with("EC2 in eu-west-1 cannot be reached: "), "{fault}");
     assert!(fault.text.contains("refused") && fault.text.contains("AWS_ENDPOINT_URL"), "{fault}");
+    let fault = ask(&config("http://no-such-host.invalid"), "demo", 5).await.expect_err("nobody is called so");
+    assert!(fault.text.starts_with("EC2 in eu-west-1 cannot be reached: "), "{fault}");
+    assert!(fault.text.contains("check the region's name, the network"), "{fault}");
 }
 
 /// The variable that tells [`asked_in_a_process_of_its_own`] what to ask.
@@ -190,14 +215,16 @@ fn the_environment_gives_access() {
     };
     let server = canned::start(vec![canned::instances(&["running"])]);
     let keys = "aws_access_key_id = A\naws_secret_access_key = S";
-    let profile = format!("[profile lab]\nregion = eu-north-1\nendpoint_url = {}\n{keys}\n", server.url);
+    let profile = format!("[profile lab]\nregion = eu-north-1\nendpoint_url = {server}\n{keys}\n");
     let keys = [("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "S")];
-    let at = |region| [keys[0], keys[1], ("AWS_REGION", region), ("AWS_ENDPOINT_URL_EC2", &server.url)];
+    let at = |region| [keys[0], keys[1], ("AWS_REGION", region), ("AWS_ENDPOINT_URL_EC2", server.as_str())];
 
     check(&profile, "demo", &[("AWS_PROFILE", "lab")], "1 from EC2, tag runner:cluster=demo, eu-north-1");
     check("", "a=b", &at("eu-west-3"), "1 from EC2, tag a=b, eu-west-3");
     check("", "demo", &keys, "8 EC2: no region: set AWS_REGION");
     check("", "demo", &[("AWS_REGION", REGION)], "8 EC2: no credentials: choose a profile with AWS_PROFILE");
+    let bare = [&at(REGION)[..], &[("SSL_CERT_FILE", "/dev/null")]].concat();
+    check("", "demo", &bare, "8 EC2: no certificates of authorities on this machine: install them");
     check("[profile", "demo", &[("AWS_REGION", REGION)], "8 EC2: no credentials: ");
     let unknown = [("AWS_REGION", REGION), ("AWS_PROFILE", "lba")];
     check(&profile, "demo", &unknown, "8 EC2: no credentials: ");

@@ -69,9 +69,9 @@ impl Api {
     /// EC2 as the environment gives access to it, in this region if one is named.
     ///
     /// # Errors
-    /// Cloud: no region is known.
+    /// Cloud: no region is known, or as [`ec2::access`].
     pub async fn from_environment(region: Option<&str>, pace: Pace) -> Result<Api, Fault> {
-        Api::new(&ec2::access(region).await, pace)
+        Api::new(&ec2::access(region).await?, pace)
     }
 
     /// EC2 as a configuration gives access to it.

@@ -17,6 +17,14 @@ pub fn no_region() -> Fault {
     cloud("EC2: no region: set AWS_REGION, or `region` of the profile in ~/.aws/config (AWS_PROFILE, else `default`)")
 }
 
+/// Nobody here can tell EC2 from somebody else.
+pub fn no_authorities() -> Fault {
+    cloud(
+        "EC2: no certificates of authorities on this machine: install them (Debian and Fedora call them ca-certificates), or \
+         name a file of them with SSL_CERT_FILE",
+    )
+}
+
 /// What came of a request to EC2, for people; `action` is what IAM calls the request: `DescribeInstances`.
 pub fn fault<E>(error: &SdkError<E, HttpResponse>, region: &str, action: &str) -> Fault
 where
@@ -60,6 +68,10 @@ fn of_access(code: &str) -> Option<&'static str> {
              `aws sts get-caller-identity` shows who you are"
         }
         "OptInRequired" => "this account has to sign up for EC2, or enable the region, first",
+        "AuthFailure.ServiceLinkedRoleCreationNotPermitted" => {
+            "spot machines need a role that whoever may give roles has to make once: `aws iam create-service-linked-role \
+             --aws-service-name spot.amazonaws.com`"
+        }
         "SignatureDoesNotMatch" | "IncompleteSignature" => {
             "the secret key does not belong to the access key, or this machine's clock is wrong"
         }
@@ -91,7 +103,12 @@ fn of_launch(code: &str) -> Option<&'static str> {
         }
         "SpotMaxPriceTooLow" => "the spot market is above the on-demand price: launch without --spot",
         "InvalidInstanceType" => "there is no such type in this region: see --type",
-        "InvalidParameterValue" => "see --type, --image, --disk and --subnet",
+        "SecurityGroupLimitExceeded" | "SecurityGroupsPerVpcLimitExceeded" | "KeyPairLimitExceeded" => {
+            "`runner cloud list` and `runner cloud reap` show what could go; or ask for more at Service Quotas"
+        }
+        "InvalidBlockDeviceMapping" => "the image may need a larger disk, or another one: see --disk",
+        "InvalidKey.Format" | "InvalidKeyPair.Format" => "EC2 takes RSA and ed25519 keys: give another one with --key",
+        "InvalidParameterValue" | "InvalidParameterCombination" => "see --type, --image, --disk and --subnet",
         "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable" => {
             "an image belongs to one region: look for the id that it has here, or leave --image out"
         }
