@@ -17,6 +17,7 @@ mod jobs;
 mod logs;
 mod mapreduce;
 mod output;
+mod person;
 mod resume;
 mod runtime;
 mod transport;

@@ -7,7 +7,7 @@ use crate::cli::agree::agrees;
 use crate::cli::context::{Context, Form, say};
 use crate::cli::output::print;
 use crate::cli::runtime::wait_for;
-use crate::cli::{build, transport};
+use crate::cli::{build, person, transport};
 use crate::cloud::api::Network;
 use crate::cloud::bring_up::{Up, Wait, bring_up};
 use crate::cloud::interrupt::Interrupts;
@@ -37,11 +37,12 @@ async fn launch(args: &LaunchArgs, context: &Context) -> anyhow::Result<()> {
     }
     let network = api.network(&wanted.subnets).await?;
     let image = api.image(wanted.image.as_deref(), &wanted.instance_type).await?;
-    let plan = plan(&wanted, &network, &image.id, api.region());
+    let record = Record::new(wanted, new_id(), api.region().to_owned(), me(context));
+    let plan = plan(&record, &network, &image.id);
     if args.dry_run {
         return print(|out| out.write_all(plan.as_bytes()));
     }
-    if wanted.from.iter().any(Cidr::is_everybody) {
+    if record.request.from.iter().any(Cidr::is_everybody) {
         say("everybody may try to ssh in (--from): only your key opens, but many will knock");
     }
     if !args.yes {
@@ -50,7 +51,6 @@ async fn launch(args: &LaunchArgs, context: &Context) -> anyhow::Result<()> {
     if !agrees(args.yes, "launch this?", "launches")? {
         return Err(Fault::new(Kind::Cloud, "nothing was launched").into());
     }
-    let record = Record::new(wanted, new_id(), api.region().to_owned(), me(context));
     go_on(args, context, &api, clusters.create(record)?).await
 }
 
@@ -79,12 +79,8 @@ fn broken_off(clusters: &Clusters, name: &ClusterName) -> anyhow::Result<Option<
 
 /// Who is in front of this machine, for the tags.
 pub(super) fn me(context: &Context) -> String {
-    let text = |name: &str| context.environment.variable(name).map(|value| value.to_string_lossy().into_owned());
-    let user =
-        text("USER").or_else(|| text("LOGNAME")).unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-@".contains(c) { c } else { '-' };
-    format!("{user}@{host}").chars().map(plain).take(200).collect()
+    format!("{}@{}", person::user(context), person::machine()).chars().map(plain).take(200).collect()
 }
 
 fn request(args: &LaunchArgs, settings: &settings::Cloud) -> Result<Request, Fault> {
@@ -144,7 +140,8 @@ fn own_key(path: &Path) -> Result<std::path::PathBuf, Fault> {
 }
 
 /// What would be made.
-fn plan(request: &Request, network: &Network, image: &str, region: &str) -> String {
+fn plan(record: &Record, network: &Network, image: &str) -> String {
+    let request = &record.request;
     let zones: Vec<&str> = network.places.iter().map(|place| place.zone.as_str()).collect();
     let from: Vec<String> = request.from.iter().map(Cidr::to_string).collect();
     let market = match request.market {
@@ -152,24 +149,35 @@ fn plan(request: &Request, network: &Network, image: &str, region: &str) -> Stri
         Market::Spot => "as spot",
         Market::SpotThenOnDemand => "as spot, then on demand",
     };
+    let reach = match (request.reach, &request.bastion) {
+        (_, Some(bastion)) => format!("private, through {bastion}"),
+        (Reach::Private, None) => "private".to_owned(),
+        (Reach::Public, None) => "public, where the network gives one".to_owned(),
+    };
     let end = match request.ttl_seconds {
         Some(seconds) => format!("when nobody used it for {}", Span::seconds(seconds)),
         None => "NEVER BY ITSELF".to_owned(),
     };
     let key = request.key.as_ref().map_or("a new one".to_owned(), |key| key.display().to_string());
-    format!(
-        "cluster    {}\nmachines   {} x {}, {market}\nwhere      {region}, {}: {}\nimage      {image}, user {}\ndisk       \
-         {} GiB gp3, encrypted, goes with the machine\nssh from   {}, and between the machines\nkey        {key}\nends       \
-         {end}\nalso made  a security group and a key pair\n",
-        request.name,
-        request.count,
-        request.instance_type,
-        network.vpc,
-        zones.join(", "),
-        request.user,
-        request.disk_gib,
-        from.join(", "),
-    )
+    // The id is another one when it is launched.
+    let tags = record.labels().tags().into_iter().filter(|(_, value)| *value != record.id);
+    let tags: Vec<String> = tags.map(|(key, value)| format!("{key}={value}")).collect();
+    let lines = [
+        ("cluster", request.name.to_string()),
+        ("machines", format!("{} x {}, {market}", request.count, request.instance_type)),
+        ("at least", format!("{}, or all are ended again", request.least())),
+        ("where", format!("{}, {}: {}", record.region, network.vpc, zones.join(", "))),
+        ("image", format!("{image}, user {}", request.user)),
+        ("disk", format!("{} GiB gp3, encrypted, goes with the machine", request.disk_gib)),
+        ("metadata", "only with a token (IMDSv2), not from containers".to_owned()),
+        ("address", reach),
+        ("ssh from", format!("{}, and between the machines", from.join(", "))),
+        ("key", key),
+        ("ends", end),
+        ("tags", tags.join(", ")),
+        ("also made", "a security group and a key pair".to_owned()),
+    ];
+    lines.iter().map(|(name, text)| format!("{name:<11}{text}\n")).collect()
 }
 
 /// What came, and the next command.
@@ -249,11 +257,16 @@ mod tests {
         let request =
             request(&args(), &settings::Cloud { ttl: None, ..settings::Cloud::default() }).expect("a request");
         let place = Place { subnet: "subnet-1".into(), zone: "eu-west-1a".into() };
-        let text = plan(&request, &Network { vpc: "vpc-1".into(), places: vec![place] }, "ami-1", "eu-west-1");
-        assert!(
-            text.contains("machines   4 x m7i.large, on demand\nwhere      eu-west-1, vpc-1: eu-west-1a\n"),
-            "{text}"
-        );
-        assert!(text.contains("ends       NEVER BY ITSELF\n"), "{text}");
+        let record = Record::new(request, "4f".into(), "eu-west-1".into(), "ann@desk".into());
+        let text = plan(&record, &Network { vpc: "vpc-1".into(), places: vec![place] }, "ami-1");
+        for line in [
+            "machines   4 x m7i.large, on demand\n",
+            "where      eu-west-1, vpc-1: eu-west-1a\n",
+            "address    public, where the network gives one\n",
+            "ends       NEVER BY ITSELF\n",
+            "tags       Name=runner demo, runner:cluster=demo, runner:by=ann@desk\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

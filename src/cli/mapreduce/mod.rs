@@ -15,7 +15,7 @@ use std::path::Path;
 use super::context::{Context, say};
 use super::output::print;
 use super::runtime::wait_for;
-use super::{build, hosts, transport};
+use super::{build, hosts, person, transport};
 use crate::driver::state::StateFolder;
 use crate::driver::stored::StoredJob;
 use crate::driver::{self, Means, Request, Timing};
@@ -113,10 +113,7 @@ pub fn means(context: &Context, ssh_config: Option<&Path>) -> anyhow::Result<Mea
 
 /// Who this driver is, for whoever finds that it has taken over.
 fn driver_name(context: &Context) -> String {
-    let user = context.environment.variable("USER").or_else(|| context.environment.variable("LOGNAME"));
-    let user = user.map_or_else(|| "somebody".into(), |user| user.to_string_lossy());
-    let machine = rustix::system::uname();
-    format!("{user} on {} (process {})", machine.nodename().to_string_lossy(), std::process::id())
+    format!("{} on {} (process {})", person::user(context), person::machine(), std::process::id())
 }
 
 fn rules(settings: &Settings, attempts_max: u32) -> Rules {
