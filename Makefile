@@ -7,10 +7,12 @@ TARGET := target
 BINARY := $(TARGET)/runner
 PREFIX ?= $(HOME)/.local
 
-# What the targets for clusters call, and the cluster that they mean. OPTIONS go to `runner cloud launch`.
+# What the targets for clusters call, and the cluster that they mean. OPTIONS go to `runner cloud launch`; YES=--yes lets
+# it and the end go ahead without asking.
 RUNNER ?= $(BINARY)
 CLUSTER ?= runner
 OPTIONS ?=
+YES ?=
 
 .PHONY: help demo build install test check format lint simulate chaos bench setup clean cluster workers.txt ssh teardown
 
@@ -57,7 +59,7 @@ $(BINARY):
 	$(MAKE) build
 
 cluster: $(RUNNER) ## machines from EC2: make cluster OPTIONS='--count 4 --type m7i.large'
-	$(RUNNER) cloud launch $(CLUSTER) $(OPTIONS)
+	$(RUNNER) cloud launch $(CLUSTER) $(YES) $(OPTIONS)
 
 workers.txt: $(RUNNER) ## their lines for workers.txt
 	$(RUNNER) cloud hosts $(CLUSTER) >$@.new
@@ -67,7 +69,7 @@ ssh: $(RUNNER) ## a login to the first of them, or to HOST=
 	$(RUNNER) cloud ssh $(CLUSTER) $(HOST)
 
 teardown: $(RUNNER) ## their end
-	$(RUNNER) cloud terminate $(CLUSTER)
+	$(RUNNER) cloud terminate $(CLUSTER) $(YES)
 
 clean: ## everything that was built
 	$(CARGO) clean

@@ -1,5 +1,7 @@
 //! The hosts that a command works on.
 
+use std::path::Path;
+
 use super::context::Context;
 use super::runtime::wait_for;
 use crate::driver::Finder;
@@ -36,6 +38,17 @@ pub fn resolve(context: &Context, source: &Source) -> anyhow::Result<Fleet> {
     }
 }
 
+/// The same for a job: who may still be booting and does not answer joins it later.
+///
+/// # Errors
+/// As [`fleet`].
+pub fn for_job(context: &Context, source: &Source) -> anyhow::Result<Fleet> {
+    match source {
+        Source::Ec2(query) => wait_for(cloud::for_job(context, query))?,
+        Source::ThisMachine | Source::File(_) | Source::List(_) => resolve(context, source),
+    }
+}
+
 /// Notes for the transport what leads to the hosts of a source, where the hosts themselves are known already.
 ///
 /// # Errors
@@ -51,8 +64,8 @@ pub fn lead(context: &Context, source: &Source) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Where there is no place for what is known of clusters.
-pub fn finder(context: &Context) -> anyhow::Result<Finder> {
-    cloud::finder(context)
+pub fn finder(context: &Context, ssh_config: Option<&Path>) -> anyhow::Result<Finder> {
+    cloud::finder(context, ssh_config)
 }
 
 /// Notes that a job uses the hosts of a source, while what it gives is held; must be called within a runtime.
@@ -73,13 +86,17 @@ pub fn hint(context: &Context, fleet: &Fleet) -> Option<String> {
 
 #[cfg(feature = "ec2")]
 mod cloud {
+    use std::path::Path;
     use std::sync::Arc;
     use std::time::Duration;
 
+    use tokio::time::sleep;
+
     use crate::cli::build;
-    use crate::cli::cloud::reach;
+    use crate::cli::cloud::way;
     use crate::cli::context::{Context, say};
-    use crate::cli::transport::transport;
+    use crate::cli::transport::{self, transport};
+    use crate::cloud::admit::admit;
     use crate::cloud::discover::{self, Found, Way};
     use crate::cloud::welcome::welcome_rest;
     use crate::cloud::{Clusters, Phase};
@@ -89,35 +106,70 @@ mod cloud {
 
     pub use crate::cloud::discover::Noting;
 
-    /// How long a job waits for machines that nobody has logged in to yet.
+    /// How long a command waits for machines that nobody has logged in to yet.
     const WELCOME_MAX: Duration = Duration::from_secs(30);
 
+    /// How often a job that waits for its first machine tries them all. sshd counts logins that fail.
+    const KNOCK_EVERY: Duration = Duration::from_secs(5);
+
     pub async fn discover(context: &Context, query: &str) -> anyhow::Result<Fleet> {
-        let found = discover::discover(query, &clusters(context)?, &way(context)).await?;
+        let found = find(context, query).await?;
         found.notes.iter().for_each(|note| say(note));
-        // A process looks for the hosts of one source only.
-        let _same = context.hosts_ssh_config.set(found.ssh_config.clone());
         welcome(context, &found).await?;
         Ok(found.fleet)
     }
 
-    pub fn finder(context: &Context) -> anyhow::Result<Finder> {
-        let (clusters, way) = (clusters(context)?, way(context));
-        Ok(Arc::new(move |query| {
-            let (clusters, way) = (clusters.clone(), way.clone());
+    /// Waits for the first of them where none answers yet.
+    pub async fn for_job(context: &Context, query: &str) -> anyhow::Result<Fleet> {
+        let config = transport::config(context, build::ID, context.settings.ssh.config.as_deref())?;
+        let clusters = clusters(context)?;
+        let mut tried = 0;
+        loop {
+            let found = find(context, query).await?;
+            let admitted = admit(&found, &[], &clusters, &config).await?;
+            if tried == 0 {
+                found.notes.iter().for_each(|note| say(note));
+            }
+            if !admitted.fleet.hosts.is_empty() {
+                if !admitted.late.is_empty() {
+                    say(&format!("still booting, and to join when they let us in: {}", admitted.late.join(", ")));
+                }
+                return Ok(admitted.fleet);
+            }
+            if tried == 0 {
+                say(&format!("waiting for the first of {} to let us in", admitted.late.join(", ")));
+            }
+            tried += 1;
+            sleep(KNOCK_EVERY).await;
+        }
+    }
+
+    async fn find(context: &Context, query: &str) -> anyhow::Result<Found> {
+        let found = discover::discover(query, &clusters(context)?, &way(context)).await?;
+        // A process looks for the hosts of one source only.
+        let _same = context.hosts_ssh_config.set(found.ssh_config.clone());
+        Ok(found)
+    }
+
+    pub fn finder(context: &Context, ssh_config: Option<&Path>) -> anyhow::Result<Finder> {
+        let config = transport::config(context, build::ID, ssh_config)?;
+        // Who is shut out was told at the start.
+        let way = Way { address_service: None, ..way(context) };
+        let shared = Arc::new((clusters(context)?, way, config));
+        Ok(Arc::new(move |query, known| {
+            let shared = Arc::clone(&shared);
             Box::pin(async move {
-                let found = discover::discover(&query, &clusters, &way).await;
-                found.map(|found| found.fleet).map_err(|error| match error.downcast() {
+                let (clusters, way, config) = &*shared;
+                let found = async {
+                    let found = discover::discover(&query, clusters, way).await?;
+                    Ok(admit(&found, &known, clusters, config).await?.fleet)
+                };
+                found.await.map_err(|error: anyhow::Error| match error.downcast() {
                     Ok(fault) => fault,
                     Err(error) => Fault::new(Kind::Cloud, format!("{error:#}")),
                 })
             })
         }))
-    }
-
-    fn way(context: &Context) -> Way {
-        let settings = &context.settings.cloud;
-        Way { reach: reach(settings), bastion: settings.bastion.clone() }
     }
 
     /// Lets machines that no launch waited for have host keys of their own before a job runs there.
@@ -129,7 +181,8 @@ mod cloud {
         let ids: Vec<String> = found.fleet.hosts.iter().map(|host| host.address.clone()).collect();
         let done = welcome_rest(&transport, &mut cluster, &ids, WELCOME_MAX).await;
         transport.close().await;
-        done
+        // What is wrong with the others, the command itself will find.
+        done.map(|_absent| ())
     }
 
     pub fn note_use(context: &Context, query: &str, fleet: &Fleet) -> Option<Noting> {
@@ -150,6 +203,7 @@ mod cloud {
 
 #[cfg(not(feature = "ec2"))]
 mod cloud {
+    use std::path::Path;
     use std::sync::Arc;
 
     use crate::cli::context::Context;
@@ -164,8 +218,10 @@ mod cloud {
         Ok(ec2::discover(query).await?)
     }
 
-    pub fn finder(_context: &Context) -> anyhow::Result<Finder> {
-        Ok(Arc::new(|query| Box::pin(async move { ec2::discover(&query).await })))
+    pub use discover as for_job;
+
+    pub fn finder(_context: &Context, _ssh_config: Option<&Path>) -> anyhow::Result<Finder> {
+        Ok(Arc::new(|query, _| Box::pin(async move { ec2::discover(&query).await })))
     }
 
     pub fn note_use(_context: &Context, _query: &str, _fleet: &Fleet) -> Option<Noting> {

@@ -34,7 +34,7 @@ pub struct Args {
 /// As [`driver::resume`].
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let source = context.workers.as_ref().map(|_| hosts::source(context)).transpose()?;
-    let fleet = source.as_ref().map(|source| hosts::resolve(context, source)).transpose()?;
+    let fleet = source.as_ref().map(|source| hosts::for_job(context, source)).transpose()?;
     let state = StateFolder::new(&context.state_folder()?);
     let places = match (state.find(&args.job), &fleet) {
         (Err(_), Some(fleet)) => {

@@ -5,7 +5,7 @@
 //! (`cc_keys_to_console`), through EC2, which is no less to be trusted than what launched them. Where it shows none they are
 //! hosts by their addresses, and the user's known_hosts decides, as for any other host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::allow::shut_out;
 use super::api::Api;
 use super::labels::{self, USED_TAG};
 use super::launch::bare;
@@ -36,6 +37,9 @@ type Known = BTreeMap<String, Vec<String>>;
 /// Consoles that are read at once.
 const CONSOLES_AT_ONCE: usize = 8;
 
+/// For so long an instance that does not answer may still be booting.
+const BOOT_MAX: Duration = Duration::from_secs(300);
+
 /// How often a job's use is noted: an eighth of the time after which its machines would end, within these bounds.
 const NOTE_EVERY_MIN: Duration = Duration::from_secs(60);
 const NOTE_EVERY_MAX: Duration = Duration::from_secs(600);
@@ -45,8 +49,20 @@ const NOTE_EVERY_MAX: Duration = Duration::from_secs(600);
 pub struct Way {
     /// By which address.
     pub reach: Reach,
-    /// A jump host.
+    /// A jump host; for a cluster of ours, instead of the one that it was launched with.
     pub bastion: Option<String>,
+    /// The URL of a service that tells this machine's address, to be asked where a cluster of ours does not answer.
+    pub address_service: Option<String>,
+}
+
+impl Way {
+    /// A cluster of ours as it is reached this way.
+    pub fn to(&self, mut record: Record) -> Record {
+        if let Some(bastion) = &self.bastion {
+            (record.request.bastion, record.request.reach) = (Some(bastion.clone()), Reach::Private);
+        }
+        record
+    }
 }
 
 /// Hosts, and what ssh needs to know of them.
@@ -58,8 +74,10 @@ pub struct Found {
     pub ssh_config: PathBuf,
     /// What the user should know.
     pub notes: Vec<String>,
-    /// The cluster, if it is ours and some of its machines have not got a host key of their own yet.
+    /// The cluster, if it is ours and some of its machines have no host key of their own on record yet.
     pub unwelcomed: Option<ClusterName>,
+    /// The addresses of hosts that may still be booting.
+    pub young: BTreeSet<String>,
 }
 
 /// Finds running instances; `query` is what was written behind `ec2:`.
@@ -70,7 +88,7 @@ pub struct Found {
 pub async fn discover(query: &str, clusters: &Clusters, way: &Way) -> anyhow::Result<Found> {
     let tag: Tag = query.parse()?;
     match record(&tag, clusters)? {
-        Some(record) => of_ours(&record, clusters, &tag).await,
+        Some(record) => of_ours(&way.to(record), clusters, &tag, way).await,
         None => of_others(clusters, &tag, way).await,
     }
 }
@@ -110,38 +128,62 @@ pub fn note_use(query: &str, clusters: &Clusters, fleet: &Fleet) -> Option<Notin
     Some(Noting(noting.abort_handle()))
 }
 
-async fn of_ours(record: &Record, clusters: &Clusters, tag: &Tag) -> anyhow::Result<Found> {
+async fn of_ours(record: &Record, clusters: &Clusters, tag: &Tag, way: &Way) -> anyhow::Result<Found> {
     record.must_be_up()?;
     let api = Api::from_environment(Some(&record.region), Pace::default()).await?;
     let mut machines = api.machines(&labels::of_id(&record.id)).await?;
     let all = machines.len();
     machines.retain(|machine| machine.state == State::Running && machine.address(record.request.reach).is_some());
-    if machines.is_empty() {
-        let name = &record.request.name;
-        let text = format!(
-            "no instance of the cluster {name} runs in {} (of {all} that EC2 remembers): they end themselves when nobody \
-             uses them; `runner cloud terminate {name}` removes what is left, `runner cloud add` launches new ones",
-            record.region
-        );
-        return Err(Fault::new(Kind::NoWorker, text).into());
-    }
     let folder = clusters.folder(&record.request.name);
+    // Jobs may still have to come back to those that leave.
     write_ssh_config(record, &folder, &machines)?;
+    let running = machines.len();
+    machines.retain(|machine| !machine.labels.is_leaving());
+    if machines.is_empty() {
+        return Err(none_serves(record, all, running).into());
+    }
     let hosts = machines
         .iter()
         .map(|machine| HostSpec { peer: machine.private.clone(), ..HostSpec::new(Place::Ssh, machine.id.as_str()) });
     let unknown: Vec<&str> =
         machines.iter().map(|machine| machine.id.as_str()).filter(|id| !record.host_keys.contains_key(*id)).collect();
-    let notes = (!unknown.is_empty()).then(|| {
-        format!("the host keys of {} are not on record here: they were launched elsewhere", unknown.join(", "))
-    });
-    let is_unwelcomed = |machine: &Machine| record.host_keys.get(&machine.id).is_some_and(|known| !known.is_own);
+    let mut notes = Vec::new();
+    if !unknown.is_empty() {
+        notes.push(format!(
+            "the host keys of {} are not on record here: they were launched elsewhere",
+            unknown.join(", ")
+        ));
+    }
+    if let Some(service) = &way.address_service {
+        notes.extend(shut_out(record, &machines, service).await);
+    }
+    let is_unwelcomed = |machine: &Machine| record.host_keys.get(&machine.id).is_none_or(|known| !known.is_own);
     Ok(Found {
         fleet: Fleet { hosts: hosts.collect(), origin: Origin::Ec2(format!("tag {tag}, {}", record.region)) },
         ssh_config: folder.ssh_config(),
-        notes: notes.into_iter().collect(),
+        notes,
         unwelcomed: machines.iter().any(is_unwelcomed).then(|| record.request.name.clone()),
+        young: machines.iter().filter(|machine| is_young(machine)).map(|machine| machine.id.clone()).collect(),
     })
+}
+
+fn is_young(machine: &Machine) -> bool {
+    machine.age(clock::wall_ms()) < BOOT_MAX
+}
+
+/// Why there is no host among so many instances, of which so many run.
+fn none_serves(record: &Record, all: usize, running: usize) -> Fault {
+    let (name, region) = (&record.request.name, &record.region);
+    let text = match running {
+        0 => format!(
+            "no instance of the cluster {name} runs in {region} (of {all} that EC2 remembers): they end themselves when \
+             nobody uses them; `runner cloud terminate {name}` removes what is left, `runner cloud add` launches new ones"
+        ),
+        _ => format!(
+            "`runner cloud remove` ends what is left of the cluster {name}: `runner cloud add` launches new ones"
+        ),
+    };
+    Fault::new(Kind::NoWorker, text)
 }
 
 async fn of_others(clusters: &Clusters, tag: &Tag, way: &Way) -> anyhow::Result<Found> {
@@ -149,11 +191,16 @@ async fn of_others(clusters: &Clusters, tag: &Tag, way: &Way) -> anyhow::Result<
     let instances = ec2::running(&config, tag, PAGE_INSTANCES_MAX).await?;
     let api = Api::new(&config, Pace::default())?;
     let machines: Vec<Machine> = instances.iter().map(Machine::read).collect();
+    if machines.iter().all(|machine| machine.labels.is_leaving()) {
+        let text = format!("all instances with tag {tag} in {} are being removed", api.region());
+        return Err(Fault::new(Kind::NoWorker, text).into());
+    }
     let folder = clusters.elsewhere();
     private_folder(&folder)?;
     let (known, notes) = keys_of(&api, &machines, &folder.join("known_hosts")).await?;
     let mut text = String::from("# Instances that others launched, as runner last saw them; written anew each time.\n");
     let mut hosts = Vec::new();
+    let mut young = BTreeSet::new();
     for (instance, machine) in instances.iter().zip(&machines) {
         let plain = ec2::host(instance);
         let address = machine.address(way.reach).map_or(plain.address.clone(), str::to_owned);
@@ -169,6 +216,12 @@ async fn of_others(clusters: &Clusters, tag: &Tag, way: &Way) -> anyhow::Result<
         if let Some(bastion) = &way.bastion {
             text.push_str(&format!("Host {name}\n    ProxyJump {bastion}\n"));
         }
+        if machine.labels.is_leaving() {
+            continue;
+        }
+        if is_young(machine) {
+            young.insert(name.clone());
+        }
         hosts.push(HostSpec { address: name, ..plain });
     }
     // Jobs at the same time may look for different instances.
@@ -179,6 +232,7 @@ async fn of_others(clusters: &Clusters, tag: &Tag, way: &Way) -> anyhow::Result<
         ssh_config,
         notes,
         unwelcomed: None,
+        young,
     })
 }
 

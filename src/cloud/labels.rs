@@ -13,6 +13,8 @@ const BY_TAG: &str = "runner:by";
 const TTL_TAG: &str = "runner:ttl";
 /// When a job was last seen to use it: milliseconds since 1970. Jobs write it now and then.
 pub(super) const USED_TAG: &str = "runner:used";
+/// When somebody told it to go: milliseconds since 1970. Jobs use it no longer.
+pub(super) const LEAVING_TAG: &str = "runner:leaving";
 
 /// What the tags say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Labels {
     pub ttl_seconds: Option<u64>,
     /// When a job was last seen to use it.
     pub used_ms: Option<u64>,
+    /// When it was told to go.
+    pub leaving_ms: Option<u64>,
 }
 
 impl Labels {
@@ -42,6 +46,11 @@ impl Labels {
         tags
     }
 
+    /// Whether it was told to go.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving_ms.is_some()
+    }
+
     /// What tags say; those of others are passed over.
     pub fn read<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut labels = Labels::default();
@@ -52,6 +61,7 @@ impl Labels {
                 BY_TAG => labels.by = value.to_owned(),
                 TTL_TAG => labels.ttl_seconds = value.parse().ok(),
                 USED_TAG => labels.used_ms = value.parse().ok(),
+                LEAVING_TAG => labels.leaving_ms = value.parse().ok(),
                 _ => {}
             }
         }
@@ -94,7 +104,7 @@ mod tests {
             id: "4f".into(),
             by: "ann@desk".into(),
             ttl_seconds: Some(14_400),
-            used_ms: None,
+            ..Labels::default()
         };
         let tags = labels.tags();
         assert_eq!(Labels::read(tags.iter().map(|(key, value)| (*key, value.as_str()))), labels);

@@ -151,8 +151,13 @@ fn conclude(campaign: &Campaign, stopped: Option<Refusal>, instance_type: &str) 
             Answer::Refused(refusal) => Some(refusal.text.clone()),
             Answer::Came(_) | Answer::Unknown => None,
         });
-        let text =
-            if campaign.asked.len() > 1 || last.is_none() { format!("no machine came: {reason}") } else { reason };
+        let text = match last {
+            Some(last) if last != reason && campaign.asked.len() > 1 => {
+                format!("no machine came: {reason}; in EC2's last words: {last}")
+            }
+            Some(_) if campaign.asked.len() == 1 => reason,
+            Some(_) | None => format!("no machine came: {reason}"),
+        };
         return Err(Fault::new(Kind::Cloud, text));
     }
     Ok(Raised { ids, shortfall: (campaign.missing() > 0).then_some(reason) })
@@ -216,7 +221,8 @@ mod tests {
             concluded(vec![refused("InsufficientInstanceCapacity"), refused("Unsupported")]).expect_err("none came");
         assert_eq!(
             full,
-            "no machine came: InsufficientInstanceCapacity (on demand) in a; Unsupported (on demand) in b"
+            "no machine came: InsufficientInstanceCapacity (on demand) in a; Unsupported (on demand) in b; in EC2's last \
+             words: EC2 in r: Unsupported: words"
         );
     }
 

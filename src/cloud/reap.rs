@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn labels(id: &str, by: &str) -> Labels {
-        Labels { cluster: "demo".into(), id: id.into(), by: by.into(), ttl_seconds: Some(3600), used_ms: None }
+        Labels { cluster: "demo".into(), id: id.into(), by: by.into(), ttl_seconds: Some(3600), ..Labels::default() }
     }
 
     fn machine(id: &str, by: &str, state: State, age_seconds: u64) -> Machine {

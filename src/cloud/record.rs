@@ -297,7 +297,7 @@ impl Record {
             id: self.id.clone(),
             by: self.by.clone(),
             ttl_seconds: self.request.ttl_seconds,
-            used_ms: None,
+            ..Labels::default()
         }
     }
 

@@ -84,6 +84,18 @@ impl Cidr {
         Cidr { address, bits: if address.is_ipv4() { 32 } else { 128 } }
     }
 
+    /// Whether it holds an address.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let leading = |bits: u128, width: u8| bits.checked_shr(u32::from(width - self.bits)).unwrap_or(0);
+        match (self.address, address) {
+            (IpAddr::V4(ours), IpAddr::V4(other)) => {
+                leading(u32::from(ours).into(), 32) == leading(u32::from(other).into(), 32)
+            }
+            (IpAddr::V6(ours), IpAddr::V6(other)) => leading(ours.into(), 128) == leading(other.into(), 128),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+
     /// Whether it lets everybody in.
     pub fn is_everybody(&self) -> bool {
         self.bits == 0
@@ -283,6 +295,22 @@ mod tests {
         check("10.0.0/8", None);
         check("home", None);
         check("", None);
+    }
+
+    #[test]
+    fn a_range_holds_what_begins_as_it_does() {
+        let check = |range: &str, address: &str, holds: bool| {
+            let range: Cidr = range.parse().expect("a range");
+            assert_eq!(range.holds(address.parse().expect("an address")), holds, "{range} {address}");
+        };
+        check("203.0.113.7", "203.0.113.7", true);
+        check("203.0.113.7", "203.0.113.8", false);
+        check("203.0.113.7/24", "203.0.113.255", true);
+        check("203.0.113.0/24", "203.0.114.1", false);
+        check("0.0.0.0/0", "198.51.100.1", true);
+        check("0.0.0.0/0", "2001:db8::1", false);
+        check("2001:db8::/32", "2001:db8:1::1", true);
+        check("::/0", "2001:db8::1", true);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! The alias of the host key is the instance's id, and not its address, which another instance may have tomorrow.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::machine::Machine;
-use super::record::{Folder, Record};
+use super::record::{Folder, Record, replace};
+use crate::transport::ssh_includes;
 
 /// The text for `ssh -F`, or to be included; the instances that have an address.
 ///
@@ -42,6 +43,19 @@ pub(super) fn text(record: &Record, folder: &Folder, machines: &[Machine]) -> an
         let _infallible = writeln!(text, "    ProxyJump {bastion}\nHost *\n    Include ~/.ssh/config");
     }
     Ok(text)
+}
+
+/// Writes the configuration by which a person logs in: the cluster's, then an `extra` one, then the user's and the
+/// system's, as jobs have them. Gives its path.
+///
+/// # Errors
+/// A path cannot be written in such a file, or the file not be written.
+pub fn write_login_config(folder: &Folder, extra: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let cluster = folder.ssh_config();
+    let text = ssh_includes([Some(cluster.as_path()), extra].into_iter().flatten())?;
+    let path = folder.path().join("login_config");
+    replace(&path, text.as_bytes())?;
+    Ok(path)
 }
 
 /// A block that leads these names to an address, with the host key known under an id.

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -16,7 +17,7 @@ use super::api::Api;
 use super::machine::{Machine, State};
 use super::pace::pause;
 use super::record::Cluster;
-use super::welcome::{Welcome, welcome};
+use super::welcome::{Ledger, Welcome, hold, welcome};
 use crate::clock;
 use crate::transport::{ConnectError, Transport};
 
@@ -53,7 +54,7 @@ pub async fn wait(
         api,
         transport,
         ids,
-        cluster: RefCell::new(cluster),
+        cluster: Mutex::new(cluster),
         seen: RefCell::default(),
         last_words: RefCell::default(),
     };
@@ -94,7 +95,7 @@ struct Door<'a> {
     api: &'a Api,
     transport: &'a Transport,
     ids: &'a [String],
-    cluster: RefCell<&'a mut Cluster>,
+    cluster: Ledger<'a>,
     /// The instances as EC2 last told.
     seen: RefCell<HashMap<String, Machine>>,
     /// What was last in the way of each.
@@ -116,7 +117,7 @@ impl Door<'_> {
     async fn look(&self) -> anyhow::Result<()> {
         // What is wrong with one question may be right with the next; the limit ends it.
         let Ok(machines) = self.api.machines_of(self.ids).await else { return Ok(()) };
-        self.cluster.borrow().write_ssh_config(&machines)?;
+        hold(&self.cluster).write_ssh_config(&machines)?;
         self.seen.borrow_mut().extend(machines.into_iter().map(|machine| (machine.id.clone(), machine)));
         Ok(())
     }
@@ -154,7 +155,7 @@ impl Door<'_> {
     }
 
     fn standing(&self, id: &str) -> Standing {
-        let reach = self.cluster.borrow().record.request.reach;
+        let reach = hold(&self.cluster).record.request.reach;
         let seen = self.seen.borrow();
         let Some(machine) = seen.get(id) else { return Standing::Waits("EC2 does not know of it yet".into()) };
         let why = machine.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();

@@ -4,7 +4,7 @@
 //! is only as long as nothing else runs there. The exchange never leaves a moment in which we could not come back: the new
 //! key is trusted before it is put in place, and the old one is forgotten once the new one was seen.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -46,17 +46,21 @@ pub(super) enum Welcome {
     GivenKey(String),
 }
 
+/// A cluster whose record several logins at once write to.
+pub(super) type Ledger<'a> = Mutex<&'a mut Cluster>;
+
+/// Takes the cluster, for no longer than a line or two.
+pub(super) fn hold<'a, 'b>(cluster: &'b Ledger<'a>) -> MutexGuard<'b, &'a mut Cluster> {
+    cluster.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Logs in to an instance, by its id.
 ///
 /// # Errors
 /// It cannot be reached, or not yet. This machine's own trouble is a [`ConnectError::Here`].
-pub(super) async fn welcome(
-    transport: &Transport,
-    cluster: &RefCell<&mut Cluster>,
-    id: &str,
-) -> Result<Welcome, ConnectError> {
+pub(super) async fn welcome(transport: &Transport, cluster: &Ledger<'_>, id: &str) -> Result<Welcome, ConnectError> {
     let host = HostSpec::new(Place::Ssh, id);
-    let known = cluster.borrow().record.host_keys.get(id).cloned();
+    let known = hold(cluster).record.host_keys.get(id).cloned();
     let known = known.unwrap_or(HostKeys { keys: Vec::new(), is_own: false });
     if known.is_own {
         return touch(transport, &host).await.map(|()| Welcome::OwnKey);
@@ -82,8 +86,8 @@ pub(super) async fn welcome(
     }
 }
 
-/// Welcomes machines that a launch did not wait for: those that have not got a key of their own yet. Who cannot be reached
-/// in `limit` is left for the next time.
+/// Welcomes machines that a launch did not wait for: those on record that have not got a key of their own yet. Gives those
+/// that cannot be reached in `limit`, with what is in the way if that is known; they are left for the next time.
 ///
 /// # Errors
 /// When this machine's files fail us.
@@ -92,13 +96,19 @@ pub async fn welcome_rest(
     cluster: &mut Cluster,
     ids: &[String],
     limit: Duration,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<(String, Option<ConnectError>)>> {
     let is_own = |id: &&String| cluster.record.host_keys.get(*id).is_none_or(|known| known.is_own);
     let rest: Vec<String> = ids.iter().filter(|id| !is_own(id)).cloned().collect();
     transport.put_first(&cluster.folder.ssh_config())?;
-    let cluster = RefCell::new(cluster);
-    let _some_are_late = timeout(limit, join_all(rest.iter().map(|id| welcome(transport, &cluster, id)))).await;
-    Ok(())
+    let cluster = Mutex::new(cluster);
+    let welcomes = rest.into_iter().map(|id| {
+        let cluster = &cluster;
+        async move {
+            let welcomed = timeout(limit, welcome(transport, cluster, &id)).await;
+            welcomed.map_or(Some(None), |done| done.err().map(Some)).map(|error| (id, error))
+        }
+    });
+    Ok(join_all(welcomes).await.into_iter().flatten().collect())
 }
 
 /// Says to the instance that it is used: it ends itself when nobody does for too long.
@@ -110,8 +120,8 @@ pub async fn touch(transport: &Transport, host: &HostSpec) -> Result<(), Connect
     transport.exec_once(host, &command).await.map(|_| ())
 }
 
-fn trust(cluster: &RefCell<&mut Cluster>, id: &str, keys: HostKeys) -> Result<(), ConnectError> {
-    cluster.borrow_mut().trust(id, keys).map_err(|error| ConnectError::Here { text: format!("{error:#}") })
+fn trust(cluster: &Ledger<'_>, id: &str, keys: HostKeys) -> Result<(), ConnectError> {
+    hold(cluster).trust(id, keys).map_err(|error| ConnectError::Here { text: format!("{error:#}") })
 }
 
 fn new_key(prepared: &Executed) -> Result<String, String> {

@@ -13,14 +13,15 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::error::Fault;
-use crate::fleet::{Fleet, Source};
+use crate::fleet::{Fleet, HostSpec, Source};
 
 /// A file is taken as it is once nobody has changed it for so long: an editor may write it in pieces.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// Asks EC2 for the hosts behind `ec2:…`, in the very way in which they were found at the start: the same machine must have
-/// the same name, or it would seem to be another.
-pub type Finder = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Fleet, Fault>> + Send + Sync>;
+/// the same name, or it would seem to be another. It is given those that were found the last time, because new ones have
+/// to prove that they have booted.
+pub type Finder = Arc<dyn Fn(String, Vec<HostSpec>) -> BoxFuture<'static, Result<Fleet, Fault>> + Send + Sync>;
 
 /// What the list says now.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub async fn watch(source: Source, first: Fleet, finder: Finder, every: Duration
         match &source {
             Source::ThisMachine | Source::List(_) => {}
             Source::File(path) => watch_file(path, &source, every, &changes).await,
-            Source::Ec2(query) => watch_ec2(|| finder(query.clone()), first, every, &changes).await,
+            Source::Ec2(query) => watch_ec2(|hosts| finder(query.clone(), hosts), first, every, &changes).await,
         }
     };
     tokio::select! {
@@ -67,16 +68,20 @@ async fn watch_file(path: &Path, source: &Source, every: Duration, changes: &mps
 }
 
 async fn watch_ec2(
-    find: impl Fn() -> BoxFuture<'static, Result<Fleet, Fault>>,
+    find: impl Fn(Vec<HostSpec>) -> BoxFuture<'static, Result<Fleet, Fault>>,
     first: Fleet,
     every: Duration,
     changes: &mpsc::Sender<Listed>,
 ) {
+    let mut hosts = first.hosts.clone();
     let mut known = Some(first);
     loop {
         sleep(every).await;
-        let found = find().await;
+        let found = find(hosts.clone()).await;
         let now = found.as_ref().ok().cloned();
+        if let Some(fleet) = &now {
+            hosts.clone_from(&fleet.hosts);
+        }
         if now != known {
             known = now;
             tell(changes, found).await;
@@ -109,7 +114,7 @@ mod tests {
     const EVERY: Duration = Duration::from_millis(10);
 
     fn nowhere() -> Finder {
-        Arc::new(|query| panic!("nobody asks for {query}"))
+        Arc::new(|query, _| panic!("nobody asks for {query}"))
     }
 
     fn names(listed: Option<Listed>) -> Vec<String> {
@@ -146,8 +151,11 @@ mod tests {
         let fleet = |hosts: &str| Fleet::resolve(&Source::List(hosts.to_owned())).expect("hosts");
         let answers = [Ok(fleet("i-1")), Ok(fleet("i-1")), Ok(fleet("i-1,i-2")), Err(Fault::new(Kind::Cloud, "no"))];
         let answers = std::sync::Mutex::new(answers.into_iter());
-        let finder: Finder = Arc::new(move |query| {
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let asked_with = Arc::clone(&asked);
+        let finder: Finder = Arc::new(move |query, hosts| {
             assert_eq!(query, "demo");
+            asked.lock().expect("is free").push(hosts.len());
             let answer = answers.lock().expect("is free").next().unwrap_or_else(|| Ok(fleet("i-2")));
             Box::pin(std::future::ready(answer))
         });
@@ -156,6 +164,8 @@ mod tests {
         assert_eq!(names(seen.recv().await), ["i-1", "i-2"]);
         assert!(matches!(seen.recv().await, Some(Listed::Unreadable(_))));
         assert_eq!(names(seen.recv().await), ["i-2"]);
+        // With those that were seen last, also after a look that saw nothing.
+        assert_eq!(asked_with.lock().expect("is free")[..5], [1, 1, 1, 2, 2]);
         drop(seen);
         watching.await.expect("ends");
     }

@@ -50,6 +50,9 @@ pub struct Cloud {
     /// How long a launch waits.
     #[serde(deserialize_with = "positive")]
     pub wait_max: Span,
+    /// How long the removal of a machine waits for jobs.
+    #[serde(deserialize_with = "positive")]
+    pub leave_max: Span,
 }
 
 /// One of an instance's addresses.
@@ -81,6 +84,7 @@ impl Default for Cloud {
             address: Address::Public,
             bastion: None,
             wait_max: Span::seconds(300),
+            leave_max: Span::seconds(600),
         }
     }
 }

@@ -37,7 +37,15 @@ pub(super) fn generate<'a>(
     extra: impl IntoIterator<Item = &'a Path>,
     connect_timeout: Duration,
 ) -> Result<String, ConnectError> {
-    let mut text = format!("{OVERRIDES}ConnectTimeout {}\n", connect_timeout.as_secs().max(1));
+    Ok(format!("{OVERRIDES}ConnectTimeout {}\n{}", connect_timeout.as_secs().max(1), includes(extra)?))
+}
+
+/// The lines that include these files, then the user's and the system's.
+///
+/// # Errors
+/// As [`generate`].
+pub fn includes<'a>(extra: impl IntoIterator<Item = &'a Path>) -> Result<String, ConnectError> {
+    let mut text = String::new();
     for extra in extra {
         let path = std::path::absolute(extra).map_err(ConnectError::here)?;
         let name = path.to_str().filter(|name| !name.contains(['"', '*', '?', '[', '\\', '\n', '%', '$']));

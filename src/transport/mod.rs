@@ -45,6 +45,7 @@ use crate::protocol::peer::Door;
 
 pub(crate) use crate::ids::random;
 pub use clean::{Cleaned, Extent};
+pub use config::includes as ssh_includes;
 pub use data::{DataStream, Load};
 pub use error::ConnectError;
 pub use exec::Executed;

@@ -1,6 +1,7 @@
 //! The commands as a person types them, against moto's server: what is made, what is said, what is left.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use aws_sdk_ec2::types::{HttpTokensState, InstanceAttributeName, InstanceLifecycleType, InstanceStateName};
 
@@ -25,13 +26,29 @@ impl Person {
     }
 
     pub fn run_words(&self, words: &[&str]) -> Outcome {
+        Outcome::wait(self.command(words).spawn().expect("runner starts"))
+    }
+
+    /// `runner` with these words, ready to be started.
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = self.desk.command(words);
         command.env("AWS_ENDPOINT_URL_EC2", &self.url).env("AWS_REGION", "eu-west-1").env("USER", "ann");
         command
             .env("AWS_ACCESS_KEY_ID", "A")
             .env("AWS_SECRET_ACCESS_KEY", "S")
             .env("AWS_EC2_METADATA_DISABLED", "true");
-        Outcome::wait(command.spawn().expect("runner starts"))
+        command
+    }
+
+    /// `make` with these words, for the same person and the `runner` that is tested.
+    pub fn make(&self, words: &[&str]) -> Outcome {
+        let runner = self.command(&[]);
+        let mut make = Command::new("make");
+        make.arg("--no-print-directory").arg("-f").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Makefile"));
+        make.arg(format!("RUNNER={}", env!("CARGO_BIN_EXE_runner"))).args(words);
+        make.env_clear().envs(runner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        make.current_dir(self.desk.path("")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Outcome::wait(make.spawn().expect("make starts"))
     }
 
     /// A path in the folder of clusters.
@@ -84,11 +101,17 @@ fn a_launch_makes_what_it_says_and_its_end_leaves_nothing() {
     let ann = Person::new(&moto.url);
     let shown = ann.run(&format!("{LAUNCH} --dry-run"));
     assert!(shown.text().contains("machines   2 x m7i.large, on demand\n"), "{shown:?}");
-    assert!(
-        shown
-            .text()
-            .contains("image      resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64")
-    );
+    for part in [
+        "image      resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64, user ec2-user\n",
+        "disk       50 GiB gp3, encrypted, goes with the machine\n",
+        "metadata   only with a token (IMDSv2)",
+        "ssh from   203.0.113.7/32, and between the machines\n",
+        "ends       when nobody used it for 4h 0m\n",
+        "tags       Name=runner demo, runner:cluster=demo, runner:by=ann@",
+        "also made  a security group and a key pair\n",
+    ] {
+        assert!(shown.text().contains(part), "{part}: {}", shown.text());
+    }
     ann.assert_nothing_is_left();
 
     // moto gives the least number that a launch asks for, so three zones give one each.
@@ -146,6 +169,9 @@ async fn instances_are_as_they_should(ann: &Person) {
         let shutdown = ask(InstanceAttributeName::InstanceInitiatedShutdownBehavior).await.expect("tells");
         assert_eq!(shutdown.instance_initiated_shutdown_behavior().and_then(|value| value.value()), Some("terminate"));
     }
+    let volumes = client.describe_volumes().send().await.expect("describes");
+    let disks: Vec<_> = volumes.volumes().iter().map(|disk| (disk.encrypted(), disk.size())).collect();
+    assert_eq!(disks, [(Some(true), Some(50)); 2]);
     let groups = client.describe_security_groups().send().await.expect("describes");
     let group = groups.security_groups().iter().find(|group| group.group_name() != Some("default")).expect("a group");
     let rules: Vec<_> =
@@ -208,14 +234,64 @@ fn a_cluster_of_somebody_else_is_ended_by_its_name_and_never_reaped() {
     let (ann, bob) = (Person::new(&moto.url), Person::new(&moto.url));
     assert_eq!(ann.run(LAUNCH).code, Some(0));
     // The same person on the same machine would be the same to EC2.
-    let mut command = bob.desk.command(&["cloud", "reap", "--yes"]);
-    command.env("AWS_ENDPOINT_URL_EC2", &moto.url).env("AWS_REGION", "eu-west-1").env("USER", "bob");
-    command.env("AWS_ACCESS_KEY_ID", "A").env("AWS_SECRET_ACCESS_KEY", "S");
-    let reaped = Outcome::wait(command.spawn().expect("starts"));
+    let mut command = bob.command(&["cloud", "reap", "--yes"]);
+    let reaped = Outcome::wait(command.env("USER", "bob").spawn().expect("starts"));
     assert!(reaped.stderr.contains("nothing in eu-west-1 is unclaimed"), "{}", reaped.stderr);
     let asked = bob.run("cloud terminate demo --yes");
     assert_eq!(asked.code, Some(0), "{}", asked.stderr);
     bob.assert_nothing_is_left();
+}
+
+#[test]
+fn a_cluster_lets_the_address_in_that_this_machine_has_now() {
+    let ec2 = model::start(5);
+    ec2.world().public = Some("no-such-host.invalid".into());
+    let ann = Person::new(&ec2.url);
+    assert_eq!(ann.run(LAUNCH).code, Some(0));
+    let now = crate::http::start(|_| Some(crate::http::answer(200, "198.51.100.9\n")));
+    let elsewhere = |line: &str| ann.run(&format!("--set cloud.address_service={now} {line}"));
+    let told =
+        "this machine is 198.51.100.9 to others now, and demo lets only 203.0.113.7/32 in: `runner cloud allow demo`";
+    for line in ["cloud ssh demo 1 true", "--workers ec2:demo workers check"] {
+        let outcome = elsewhere(line);
+        assert!(outcome.code != Some(0) && outcome.stderr.contains(told), "{line}: {}", outcome.stderr);
+    }
+    let allowed = elsewhere("cloud allow demo");
+    assert_eq!(allowed.code, Some(0), "{}", allowed.stderr);
+    assert!(allowed.stderr.contains("demo lets in 203.0.113.7/32, 198.51.100.9/32"), "{}", allowed.stderr);
+    assert!(!elsewhere("cloud ssh demo 1 true").stderr.contains("cloud allow"));
+    assert_eq!(ann.run("cloud allow --from 192.0.2.0/24,203.0.113.7").code, Some(0));
+    let let_in: Vec<String> = ec2.world().let_in().into_iter().filter(|who| !who.starts_with("sg-")).collect();
+    assert_eq!(let_in, ["192.0.2.0/24", "198.51.100.9/32", "203.0.113.7/32"]);
+    assert_eq!(ann.run("cloud terminate --yes").code, Some(0));
+    ec2.assert_empty();
+}
+
+#[test]
+fn without_a_default_network_a_subnet_has_to_be_named() {
+    let ec2 = model::start(6);
+    ec2.world().has_network = false;
+    let ann = Person::new(&ec2.url);
+    let launched = ann.run(LAUNCH);
+    assert_eq!(launched.code, Some(8));
+    assert!(
+        launched.stderr.contains("no default network in this account: name a subnet with --subnet"),
+        "{launched:?}"
+    );
+    assert_eq!(ec2.world().log, ["DescribeSubnets"]);
+}
+
+#[test]
+fn where_no_zone_has_any_the_last_answer_is_kept() {
+    let ec2 = model::start(7);
+    ec2.world().next_runs = [model::Run::Refuse(500, "InsufficientInstanceCapacity"); 3].into();
+    let launched = Person::new(&ec2.url).run(LAUNCH);
+    assert_eq!(launched.code, Some(8));
+    let end = "no machine came: InsufficientInstanceCapacity (on demand) in eu-west-1a, eu-west-1b, eu-west-1c; in EC2's last \
+               words: EC2 in eu-west-1: InsufficientInstanceCapacity: what EC2 says (request 11-22): EC2 has no such machines \
+               left there at the moment: take another type (--type), wait, or ask for fewer";
+    assert!(launched.stderr.contains(end), "{}", launched.stderr);
+    ec2.assert_empty();
 }
 
 #[test]
@@ -270,9 +346,7 @@ fn machines_of_others_are_known_by_their_consoles() {
 fn an_interrupted_launch_cleans_up_after_itself() {
     let ec2 = model::start(3);
     let ann = Person::new(&ec2.url);
-    let mut command = ann.desk.command(&["cloud", "launch", "demo", "--yes", "--count", "2", "--from", "203.0.113.7"]);
-    command.env("AWS_ENDPOINT_URL_EC2", &ec2.url).env("AWS_REGION", "eu-west-1");
-    command.env("AWS_ACCESS_KEY_ID", "A").env("AWS_SECRET_ACCESS_KEY", "S");
+    let mut command = ann.command(&["cloud", "launch", "demo", "--yes", "--count", "2", "--from", "203.0.113.7"]);
     let launch = command.spawn().expect("runner starts");
     crate::common::wait_until("the machines are there", || ec2.world().live().len() == 2);
     let pid = rustix::process::Pid::from_raw(i32::try_from(launch.id()).expect("a pid")).expect("a pid");

@@ -44,14 +44,14 @@ pub fn config(endpoint: &str) -> SdkConfig {
 }
 
 /// A person's machine and an EC2.
-struct Scene {
-    ec2: Ec2,
-    api: Api,
+pub struct Scene {
+    pub ec2: Ec2,
+    pub api: Api,
     state: tempfile::TempDir,
 }
 
 impl Scene {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let ec2 = model::start(seed);
         let api = Api::new(&config(&ec2.url), pace()).expect("an api");
         Scene { ec2, api, state: tempfile::tempdir().expect("a folder") }
@@ -61,7 +61,7 @@ impl Scene {
         Clusters::new(self.state.path()).expect("clusters")
     }
 
-    fn cluster(&self, count: u32, min: Option<u32>, market: Market) -> Cluster {
+    pub fn cluster(&self, count: u32, min: Option<u32>, market: Market) -> Cluster {
         let request = Request {
             name: "demo".parse().expect("a name"),
             count,
@@ -95,7 +95,7 @@ impl Scene {
         }
     }
 
-    async fn bring_up(&self, cluster: Cluster) -> anyhow::Result<(Cluster, Up)> {
+    pub async fn bring_up(&self, cluster: Cluster) -> anyhow::Result<(Cluster, Up)> {
         bring_up(&self.api, cluster, Wait::No, &Interrupts::never(), &|_| {}).await
     }
 

@@ -8,10 +8,14 @@
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
+mod during;
+#[path = "../ec2/http.rs"]
+mod http;
 mod launches;
 mod model;
 #[path = "../ec2/moto.rs"]
 mod moto;
+mod requests;
 mod testbed;
 
 use std::io::Write;

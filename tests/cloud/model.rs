@@ -3,14 +3,13 @@
 //!
 //! Faults are drawn from a seed; [`World::next_runs`] orders the answers to launches. Only what a cluster needs is here.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+
+use crate::http;
 
 /// A server; its threads end with the test process.
 pub struct Ec2 {
@@ -37,6 +36,12 @@ pub struct World {
     pub hidden_max: Duration,
     /// Every request: its action, and for a launch zone and count behind it.
     pub log: Vec<String>,
+    /// Every launch that was asked for, in full.
+    pub launches: Vec<Form>,
+    /// Whether there is a default network.
+    pub has_network: bool,
+    /// The public name of every instance.
+    pub public: Option<String>,
 }
 
 /// How much goes wrong.
@@ -64,6 +69,8 @@ struct Thing {
     name: String,
     tags: BTreeMap<String, String>,
     seen_from: Option<Instant>,
+    /// Whom a group lets in.
+    rules: BTreeSet<String>,
 }
 
 struct Instance {
@@ -84,11 +91,9 @@ enum Said {
 }
 
 /// The parameters of a request.
-type Form = BTreeMap<String, String>;
+pub type Form = BTreeMap<String, String>;
 
 pub fn start(seed: u64) -> Ec2 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
     let world = Arc::new(Mutex::new(World {
         instances: BTreeMap::new(),
         groups: BTreeMap::new(),
@@ -101,15 +106,24 @@ pub fn start(seed: u64) -> Ec2 {
         console: String::new(),
         hidden_max: Duration::ZERO,
         log: Vec::new(),
+        launches: Vec::new(),
+        has_network: true,
+        public: None,
     }));
     let (count, requests) = watch::channel(0);
-    let served = Arc::clone(&world);
-    let count = Arc::new(count);
-    thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            let (world, count) = (Arc::clone(&served), Arc::clone(&count));
-            // A client that goes away in the middle is part of the test.
-            thread::spawn(move || serve(connection, &world, &count));
+    let (served, count) = (Arc::clone(&world), Arc::new(count));
+    let url = http::start(move |body| {
+        let form = parse(body);
+        if form.is_empty() {
+            // A client that was killed before it had said anything.
+            return None;
+        }
+        let said = served.lock().unwrap_or_else(PoisonError::into_inner).answer(&form);
+        count.send_modify(|count| *count += 1);
+        match said {
+            Said::Nothing => None,
+            Said::Answer(text) => Some(http::answer(200, &text)),
+            Said::Error(status, code, words) => Some(http::error(status, &code, &words)),
         }
     });
     Ec2 { url, world, requests }
@@ -144,6 +158,11 @@ impl World {
         self.groups.len() + self.keys.len()
     }
 
+    /// Whom the one group lets in, members of groups by the groups' ids.
+    pub fn let_in(&self) -> Vec<String> {
+        self.groups.values().flat_map(|group| group.rules.iter().cloned()).collect()
+    }
+
     /// Below `bound`, by chance (xorshift64).
     pub fn below(&mut self, bound: u64) -> u64 {
         self.random ^= self.random << 13;
@@ -167,6 +186,7 @@ impl World {
         let mut note = action.to_owned();
         if action == "RunInstances" {
             note.push_str(&format!(" {} {}", form["NetworkInterface.1.SubnetId"], form["MaxCount"]));
+            self.launches.push(form.clone());
         }
         self.log.push(note);
         if self.percent(5) {
@@ -186,7 +206,7 @@ impl World {
     fn act(&mut self, action: &str, form: &Form) -> Said {
         match action {
             "DescribeSubnets" => {
-                let items = ZONES.iter().map(|zone| {
+                let items = ZONES.iter().filter(|_| self.has_network).map(|zone| {
                     let id = format!("subnet-{}", &zone[zone.len() - 1..]);
                     format!("<item><subnetId>{id}</subnetId><vpcId>vpc-1</vpcId><availabilityZone>{zone}</availabilityZone></item>")
                 });
@@ -202,8 +222,8 @@ impl World {
                 list("DescribeInstanceTypesResponse", "instanceTypeSet", items)
             }
             "CreateSecurityGroup" => self.create_group(form),
-            "AuthorizeSecurityGroupIngress" => match self.groups.get(&form["GroupId"]) {
-                Some(group) if group.seen_from.is_none_or(|from| from <= Instant::now()) => done(action),
+            "AuthorizeSecurityGroupIngress" => match self.groups.get_mut(&form["GroupId"]) {
+                Some(group) if group.seen_from.is_none_or(|from| from <= Instant::now()) => open(group, form),
                 Some(_) | None => error(400, "InvalidGroup.NotFound"),
             },
             "DescribeSecurityGroups" => {
@@ -260,7 +280,8 @@ impl World {
         }
         let id = format!("sg-{:x}", self.below(1 << 40));
         let seen_from = Some(self.hide());
-        self.groups.insert(id.clone(), Thing { name, tags: tags(form, "security-group"), seen_from });
+        self.groups
+            .insert(id.clone(), Thing { name, tags: tags(form, "security-group"), seen_from, ..Thing::default() });
         Said::Answer(format!("<CreateSecurityGroupResponse><groupId>{id}</groupId></CreateSecurityGroupResponse>"))
     }
 
@@ -315,9 +336,10 @@ impl World {
                 Some(_) if is_gone(instance) => "terminated",
                 Some(_) => "shutting-down",
             };
+            let public = self.public.as_ref().map(|name| format!("<dnsName>{name}</dnsName>")).unwrap_or_default();
             format!(
                 "<item><instancesSet><item><instanceId>{id}</instanceId><instanceState><name>{state}</name></instanceState>\
-                 <privateIpAddress>127.0.0.1</privateIpAddress><placement><availabilityZone>{}</availabilityZone></placement>\
+                 {public}<privateIpAddress>127.0.0.1</privateIpAddress><placement><availabilityZone>{}</availabilityZone></placement>\
                  {}</item></instancesSet></item>",
                 instance.zone,
                 tag_set(&instance.tags)
@@ -341,6 +363,17 @@ impl World {
         }
         done("TerminateInstances")
     }
+}
+
+/// Lets somebody in. As EC2 has it: of a request in which one is in already, nothing is done.
+fn open(group: &mut Thing, form: &Form) -> Said {
+    let is_rule = |key: &str| key.starts_with("IpPermissions.") && (key.contains(".Cidr") || key.ends_with(".GroupId"));
+    let rules: Vec<&String> = form.iter().filter(|(key, _)| is_rule(key)).map(|(_, value)| value).collect();
+    if rules.iter().any(|rule| group.rules.contains(*rule)) {
+        return error(400, "InvalidPermission.Duplicate");
+    }
+    group.rules.extend(rules.into_iter().cloned());
+    done("AuthorizeSecurityGroupIngress")
 }
 
 /// The answer to an order.
@@ -384,45 +417,6 @@ fn fits(form: &Form, tags: &BTreeMap<String, String>, values: &[(&str, &str)]) -
             None => values.iter().find(|(known, _)| known == name).is_none_or(|(_, value)| has(value)),
         }
     })
-}
-
-fn serve(connection: TcpStream, world: &Mutex<World>, count: &watch::Sender<u64>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(connection);
-    let mut body_bytes = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            body_bytes = value.trim().parse().expect("a number");
-        }
-    }
-    let mut body = vec![0; body_bytes];
-    reader.read_exact(&mut body)?;
-    let form = parse(&String::from_utf8(body).expect("text"));
-    if form.is_empty() {
-        // A client that was killed before it had said anything.
-        return Ok(());
-    }
-    let said = world.lock().unwrap_or_else(PoisonError::into_inner).answer(&form);
-    count.send_modify(|count| *count += 1);
-    let (status, text) = match said {
-        Said::Nothing => return Ok(()),
-        Said::Answer(text) => (200, text),
-        Said::Error(status, code, words) => {
-            let error = format!("<Error><Code>{code}</Code><Message>{words}</Message></Error>");
-            (status, format!("<Response><Errors>{error}</Errors><RequestID>11-22</RequestID></Response>"))
-        }
-    };
-    let head = format!(
-        "HTTP/1.1 {status} Said\r\nx-amzn-requestid: 11-22\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        text.len()
-    );
-    reader.get_mut().write_all(format!("{head}{text}").as_bytes())
 }
 
 fn parse(body: &str) -> Form {

@@ -9,9 +9,9 @@ use crate::common::wait_until;
 use crate::moto;
 
 /// A cloud whose machines are real; it goes with this value.
-struct Cloud {
+pub struct Cloud {
     process: Child,
-    folder: PathBuf,
+    pub folder: PathBuf,
     /// Subnets in which machines come up.
     subnets: String,
     /// One in which none ever does.
@@ -20,7 +20,7 @@ struct Cloud {
 
 impl Cloud {
     /// None, said on stderr, where it cannot be made.
-    fn start(url: &str, name: &str) -> Option<Self> {
+    pub fn start(url: &str, name: &str) -> Option<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cloud-{name}"));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cloud-testbed");
         let mut process = Command::new(script)
@@ -42,10 +42,14 @@ impl Cloud {
         }
     }
 
-    /// The words of a launch. Images have users of their own; the testbed's hosts let root in.
-    fn launch(&self, options: &str) -> String {
-        let size = "--type t3.small --user root --address private --from 10.0.0.0/8";
-        format!("cloud launch demo --yes {size} --subnet {} {options}", self.subnets)
+    /// The words of a launch.
+    pub fn launch(&self, options: &str) -> String {
+        format!("cloud launch demo --yes {} {options}", self.options())
+    }
+
+    /// Images have users of their own; the testbed's hosts let root in.
+    fn options(&self) -> String {
+        format!("--type t3.small --user root --address private --from 10.0.0.0/8 --subnet {}", self.subnets)
     }
 }
 
@@ -189,6 +193,42 @@ fn a_bastion_stands_on_the_way() {
     });
     // Nobody had logged in before: the first one to do so replaced the key.
     assert!(ann.state("demo/cluster.json").contains("\"is_own\": true"));
+    let seen = ann.run(&format!("--ssh-config {config} cloud ssh demo 1 'echo $SSH_CLIENT'"));
+    assert!(seen.text().contains(".11 "), "{} {}", seen.text(), seen.stderr);
+    ann.desk.write("in/a.txt", "x\n");
+    let job = ann.run(&format!("--ssh-config {config} --workers ec2:demo mapreduce --map cat --reduces 0 in out"));
+    assert_eq!(job.code, Some(0), "{}", job.stderr);
+    // Another jump host than at the launch.
+    for line in ["cloud ssh demo 1 true", "--workers ec2:demo workers check"] {
+        let refused = ann.run(&format!("--ssh-config {config} --bastion no-such-host.invalid {line}"));
+        assert!(refused.code != Some(0) && refused.stderr.contains("no-such-host.invalid"), "{}", refused.stderr);
+    }
     assert_eq!(ann.run("cloud terminate --yes").code, Some(0));
+    ann.assert_nothing_is_left();
+}
+
+#[test]
+fn the_targets_of_make_lead_from_nothing_to_hosts_and_back() {
+    let Some(moto) = moto::start() else { return };
+    let Some(cloud) = Cloud::start(&moto.url, "make") else { return };
+    let ann = Person::new(&moto.url);
+    let well = |words: &[&str]| {
+        let outcome = ann.make(words);
+        assert_eq!(outcome.code, Some(0), "{words:?}: {}", outcome.stderr);
+        outcome
+    };
+    let options = format!("OPTIONS=--count 2 {}", cloud.options());
+    let asked = ann.make(&["cluster", "CLUSTER=demo", &options]);
+    assert!(asked.code == Some(2) && asked.stderr.contains("--yes launches without asking"), "{}", asked.stderr);
+    let launched = well(&["cluster", "CLUSTER=demo", "YES=--yes", &options]);
+    assert!(launched.stderr.contains(" is there (2 of 2)"), "{}", launched.stderr);
+    well(&["workers.txt", "CLUSTER=demo"]);
+    let lines = fs_err::read_to_string(ann.desk.path("workers.txt")).expect("is made");
+    let (_, config) = lines.lines().next().and_then(|line| line.split_once("--ssh-config ")).expect("a configuration");
+    let checked = ann.run(&format!("--ssh-config {config} workers check"));
+    assert_eq!((checked.code, checked.text().matches(" ok ").count()), (Some(0), 2), "{}", checked.text());
+    let shown = well(&["ssh", "CLUSTER=demo", "HOST=2 hostname"]);
+    assert!(shown.text().lines().any(|line| line.starts_with('c') && line[1..].parse::<u8>().is_ok()), "{shown:?}");
+    well(&["teardown", "CLUSTER=demo", "YES=--yes"]);
     ann.assert_nothing_is_left();
 }

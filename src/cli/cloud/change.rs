@@ -8,7 +8,8 @@ use crate::cli::{build, transport};
 use crate::cloud::bring_up::{self, Wait};
 use crate::cloud::end::end_some;
 use crate::cloud::interrupt::Interrupts;
-use crate::cloud::{Cluster, caller};
+use crate::cloud::record::write_ssh_config;
+use crate::cloud::{Api, Cluster, Folder, Record, caller, leave};
 use crate::error::{Fault, Kind};
 use crate::report::count_of;
 
@@ -81,7 +82,7 @@ async fn remove_from(args: &RemoveArgs, context: &Context) -> anyhow::Result<()>
         }
         words = unknown;
         if !ids.is_empty() {
-            chosen.push((record.request.name, api, ids));
+            chosen.push((record, api, ids));
         }
     }
     if !words.is_empty() {
@@ -92,11 +93,33 @@ async fn remove_from(args: &RemoveArgs, context: &Context) -> anyhow::Result<()>
     if !agrees(args.yes, &format!("end {}?", count_of(count as u64, "machine")), "ends them")? {
         return Err(Fault::new(Kind::Cloud, "nothing was ended").into());
     }
-    for (name, api, ids) in chosen {
-        let mut cluster = select::cluster(&clusters, Some(name.as_str()))?;
+    for (record, api, ids) in chosen {
+        let name = record.request.name.as_str();
+        if !args.now {
+            let_jobs_go(context, &api, &record, &clusters.folder(&record.request.name), &ids).await?;
+        }
+        let mut cluster = select::cluster(&clusters, Some(name))?;
         end_some(&api, &ids, &say).await?;
         cluster.record.host_keys.retain(|id, _| !ids.contains(id));
         cluster.save()?;
     }
+    Ok(())
+}
+
+/// Tells jobs, and waits until they need the machines no more. Nobody is kept from changing the cluster meanwhile.
+async fn let_jobs_go(
+    context: &Context,
+    api: &Api,
+    record: &Record,
+    folder: &Folder,
+    ids: &[String],
+) -> anyhow::Result<()> {
+    leave::tell(api, ids).await?;
+    let machines = select::running(api, record).await?;
+    write_ssh_config(&select::way(context).to(record.clone()), folder, &machines)?;
+    let transport = transport::transport(context, build::ID, context.settings.ssh.config.as_deref())?;
+    transport.put_first(&folder.ssh_config())?;
+    leave::wait_until_unused(&transport, ids, context.settings.cloud.leave_max.0, &say).await;
+    transport.close().await;
     Ok(())
 }

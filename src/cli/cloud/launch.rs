@@ -119,7 +119,7 @@ fn market(settings: &settings::Cloud) -> Result<Market, Fault> {
 }
 
 /// The address that the settings mean. Behind a bastion only the private one makes sense.
-pub(in crate::cli) fn reach(settings: &settings::Cloud) -> Reach {
+pub(super) fn reach(settings: &settings::Cloud) -> Reach {
     match (settings.address, &settings.bastion) {
         (Address::Private, _) | (_, Some(_)) => Reach::Private,
         (Address::Public, None) => Reach::Public,

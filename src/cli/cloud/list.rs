@@ -68,7 +68,7 @@ fn table(machines: &[Machine], now_ms: u64) -> Table {
         table.row([
             machine.labels.cluster.clone(),
             machine.id.clone(),
-            machine.state.to_string(),
+            if machine.labels.is_leaving() { "leaving".to_owned() } else { machine.state.to_string() },
             machine.instance_type.clone(),
             machine.zone.clone(),
             machine.address(Reach::Public).unwrap_or("-").to_owned(),
@@ -85,6 +85,7 @@ fn json(machine: &Machine, now_ms: u64) -> serde_json::Value {
         "cluster": machine.labels.cluster, "instance": machine.id, "state": machine.state.to_string(),
         "type": machine.instance_type, "zone": machine.zone, "public": machine.public, "private": machine.private,
         "age_seconds": machine.age(now_ms).as_secs(), "left_seconds": machine.left(now_ms).map(|left| left.as_secs()),
+        "leaving": machine.labels.is_leaving(),
         "by": machine.labels.by,
     })
 }

@@ -22,7 +22,7 @@ use super::context::Context;
 use crate::settings::Flag;
 
 #[cfg(feature = "ec2")]
-pub(super) use launch::reach;
+pub(super) use select::way;
 
 /// What to do with clusters on EC2.
 #[derive(Clone, Debug, Subcommand)]
@@ -40,7 +40,11 @@ pub enum CloudCommand {
     Ssh(SshArgs),
     /// Launch more machines for a cluster
     Add(AddArgs),
-    /// End some machines of a cluster
+    /// Let this machine ssh in from the address that it has now, or others
+    Allow(AllowArgs),
+    /// End some machines of a cluster, once no job needs them
+    ///
+    /// Jobs that run give them nothing new as soon as they look at the list again, and do without them in the end.
     Remove(RemoveArgs),
     /// End a cluster: its machines, then what they needed
     Terminate(TerminateArgs),
@@ -141,12 +145,25 @@ pub struct AddArgs {
     pub yes: bool,
 }
 
+/// What `cloud allow` takes.
+#[derive(Clone, Debug, Args)]
+pub struct AllowArgs {
+    /// The cluster; may be left out where there is only one
+    pub name: Option<String>,
+    /// Who may ssh in; this machine where nothing is given
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub from: Vec<String>,
+}
+
 /// What `cloud remove` takes.
 #[derive(Clone, Debug, Args)]
 pub struct RemoveArgs {
     /// Machines: ids or the beginnings of them, or addresses
     #[arg(required = true, value_name = "HOST")]
     pub hosts: Vec<String>,
+    /// Do not wait for jobs
+    #[arg(long)]
+    pub now: bool,
     /// End them without asking
     #[arg(long, short)]
     pub yes: bool,
@@ -215,6 +232,7 @@ pub fn run(command: &CloudCommand, context: &Context) -> anyhow::Result<()> {
         CloudCommand::Hosts(args) => login::hosts(args, context),
         CloudCommand::Ssh(args) => login::ssh(args, context),
         CloudCommand::Add(args) => change::add(args, context),
+        CloudCommand::Allow(args) => login::allow(args, context),
         CloudCommand::Remove(args) => change::remove(args, context),
         CloudCommand::Terminate(args) => terminate::run(args, context),
         CloudCommand::Reap(args) => terminate::reap(args, context),

@@ -1,6 +1,8 @@
 //! Which cluster, which machines: what was typed, looked up.
 
+use super::launch::reach;
 use crate::cli::context::Context;
+use crate::cloud::discover::Way;
 use crate::cloud::labels;
 use crate::cloud::{Api, Cluster, Clusters, Machine, Pace, Record, State};
 use crate::error::{Fault, Kind};
@@ -36,6 +38,13 @@ pub(super) fn cluster(clusters: &Clusters, name: Option<&str>) -> anyhow::Result
     let record = record(clusters, name)?;
     let gone = || Fault::usage(format!("the cluster {} has just ended", record.request.name));
     Ok(clusters.open(&record.request.name)?.ok_or_else(gone)?)
+}
+
+/// How this machine goes to instances.
+pub(in crate::cli) fn way(context: &Context) -> Way {
+    let settings = &context.settings.cloud;
+    let address_service = Some(settings.address_service.clone());
+    Way { reach: reach(settings), bastion: settings.bastion.clone(), address_service }
 }
 
 /// EC2 where a cluster is.

@@ -40,7 +40,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     let typed = typed::typed(args)?;
     let source = hosts::source(context)?;
-    let fleet = hosts::resolve(context, &source)?;
+    let fleet = hosts::for_job(context, &source)?;
     let settings = &context.settings;
     let ssh_config = settings.ssh.config.as_ref().map(std::path::absolute).transpose()?;
     let means = means(context, ssh_config.as_deref())?;
@@ -106,7 +106,7 @@ pub fn means(context: &Context, ssh_config: Option<&Path>) -> anyhow::Result<Mea
         build: build::ID.to_owned(),
         binary: build::OURSELVES.into(),
         driver: driver_name(context),
-        finder: hosts::finder(context)?,
+        finder: hosts::finder(context, ssh_config)?,
         progress: Progress::new(context.style),
     })
 }

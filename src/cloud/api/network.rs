@@ -1,6 +1,7 @@
 //! What a cluster needs beside its machines: where they stand, who may come in, with which key; and what a type and an
 //! image are.
 
+use aws_sdk_ec2::types::builders::IpPermissionBuilder;
 use aws_sdk_ec2::types::{
     ArchitectureType, Filter, InstanceType, IpPermission, IpRange, Ipv6Range, ResourceType, TagSpecification,
     UserIdGroupPair,
@@ -51,6 +52,9 @@ pub struct Image {
 
 /// Where the latest Amazon Linux has its root disk.
 const AMAZON_LINUX_ROOT: &str = "/dev/xvda";
+
+/// EC2's code for a rule that a group has already.
+const DUPLICATE: &str = "InvalidPermission.Duplicate";
 
 impl Api {
     /// The subnets with these ids, in this order; without any, those of the default network, one a zone.
@@ -163,23 +167,23 @@ impl Api {
     /// # Errors
     /// EC2's.
     pub async fn open_group(&self, id: &str, from: &[Cidr]) -> Result<(), Fault> {
-        let words = "ssh by runner";
-        let mut ssh = IpPermission::builder().ip_protocol("tcp").from_port(22).to_port(22);
-        for range in from {
-            let text = range.to_string();
-            ssh = match range.address.is_ipv4() {
-                true => ssh.ip_ranges(IpRange::builder().cidr_ip(text).description(words).build()),
-                false => ssh.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(text).description(words).build()),
-            };
-        }
         let among_us = UserIdGroupPair::builder().group_id(id).description("ssh between the workers").build();
-        let order = self
-            .client
-            .authorize_security_group_ingress()
-            .group_id(id)
-            .ip_permissions(ssh.user_id_group_pairs(among_us).build());
-        let done = self.ask("AuthorizeSecurityGroupIngress", &["InvalidGroup.NotFound"], || order.clone().send()).await;
-        unless(done, "InvalidPermission.Duplicate")
+        let among_us = ssh().user_id_group_pairs(among_us);
+        let all = from.iter().fold(among_us.clone(), let_in);
+        match self.authorize(id, all).await {
+            // Then EC2 has done nothing at all.
+            Err(trouble) if trouble.code == DUPLICATE => {}
+            done => return done.map_err(Fault::from),
+        }
+        for one in std::iter::once(among_us).chain(from.iter().map(|range| let_in(ssh(), range))) {
+            unless(self.authorize(id, one).await, DUPLICATE)?;
+        }
+        Ok(())
+    }
+
+    async fn authorize(&self, id: &str, rule: IpPermissionBuilder) -> Result<(), Trouble> {
+        let order = self.client.authorize_security_group_ingress().group_id(id).ip_permissions(rule.build());
+        self.ask("AuthorizeSecurityGroupIngress", &["InvalidGroup.NotFound"], || order.clone().send()).await.map(|_| ())
     }
 
     /// Removes a group, as soon as nothing uses it any more.
@@ -249,6 +253,18 @@ impl Api {
             labels: Labels::read(pair.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?)))),
         };
         Ok(answer.key_pairs().iter().map(read).collect())
+    }
+}
+
+fn ssh() -> IpPermissionBuilder {
+    IpPermission::builder().ip_protocol("tcp").from_port(22).to_port(22)
+}
+
+fn let_in(rule: IpPermissionBuilder, range: &Cidr) -> IpPermissionBuilder {
+    let (text, words) = (range.to_string(), "ssh by runner");
+    match range.address.is_ipv4() {
+        true => rule.ip_ranges(IpRange::builder().cidr_ip(text).description(words).build()),
+        false => rule.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(text).description(words).build()),
     }
 }
 
