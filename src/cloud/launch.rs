@@ -109,11 +109,13 @@ async fn ask_on(
         interrupts.check()?;
         say(&asking(&question, &launch.instance_type));
         campaign(cluster)?.ask(&question);
-        cluster.record.asked_ms = clock::wall_ms();
-        cluster.save()?;
         let token = format!("{}-{}-{}", cluster.record.id, cluster.record.campaigns.len(), question.number);
+        let mut note = || {
+            cluster.record.asked_ms = clock::wall_ms();
+            cluster.save().map_err(|error| Fault::new(Kind::Cloud, format!("nothing was asked for: {error:#}")))
+        };
         // Not dropped at an interrupt: what EC2 has begun, it tells, and then it can be ended.
-        match api.run(launch, &question, &token).await {
+        match api.run(launch, &question, &token, &mut note).await {
             Ok(ids) => {
                 if ids.len() < question.count as usize {
                     say(&format!("{}: {} of {} came", question.place.zone, ids.len(), question.count));

@@ -15,10 +15,12 @@ use aws_sdk_ec2::types::{
 
 use super::network::tags;
 use super::{Api, Image, Trouble, Verdict};
+use crate::clock;
 use crate::cloud::campaign::Question;
 use crate::cloud::labels::Labels;
 use crate::cloud::pace::pause;
 use crate::cloud::request::{Purchase, Reach};
+use crate::error::Fault;
 
 /// All that a launch says beside where and how many.
 #[derive(Clone, Debug)]
@@ -45,23 +47,37 @@ pub struct Launch {
 const PASSING: [&str; 3] = ["InvalidGroup.NotFound", "InvalidKeyPair.NotFound", "InvalidSubnetID.NotFound"];
 
 impl Api {
-    /// Launches at least one machine and at most those that the question asks for; gives their ids.
+    /// Launches at least one machine and at most those that the question asks for; gives their ids. `note` is called
+    /// before each request, so that it is known until when machines may come to light of which nobody was told.
     ///
     /// # Errors
-    /// EC2's; where the verdict is unknown there may be machines.
-    pub async fn run(&self, launch: &Launch, question: &Question, token: &str) -> Result<Vec<String>, Trouble> {
+    /// EC2's, and those of `note`; where the verdict is unknown there may be machines.
+    pub async fn run(
+        &self,
+        launch: &Launch,
+        question: &Question,
+        token: &str,
+        note: &mut dyn FnMut() -> Result<(), Fault>,
+    ) -> Result<Vec<String>, Trouble> {
         let request = request(&self.client, launch, question, token);
-        let mut tried = 1;
+        let deadline = clock::now() + self.pace.settle;
+        let (mut tried, mut passed) = (1, 1);
         loop {
+            note().map_err(|fault| Trouble { code: String::new(), fault, verdict: Verdict::Unknown })?;
             let once = aws_sdk_ec2::config::Builder::new().retry_config(RetryConfig::disabled());
             let send = || request.clone().customize().config_override(once.clone()).send();
-            let trouble = match self.ask("RunInstances", &PASSING, send).await {
+            let trouble = match self.ask("RunInstances", &[], send).await {
                 Ok(answer) => {
                     let ids = answer.instances().iter().filter_map(|instance| instance.instance_id());
                     return Ok(ids.map(str::to_owned).collect());
                 }
                 Err(trouble) => trouble,
             };
+            if PASSING.contains(&trouble.code.as_str()) && clock::now() < deadline {
+                pause(self.pace.before_retry(passed)).await;
+                passed += 1;
+                continue;
+            }
             if trouble.verdict == Verdict::Refused || tried >= self.pace.tries {
                 return Err(trouble);
             }
