@@ -14,6 +14,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::timeout_at;
 
 use super::api::Api;
+use super::labels;
 use super::machine::{Machine, State};
 use super::pace::pause;
 use super::record::Cluster;
@@ -113,10 +114,12 @@ impl Door<'_> {
         }
     }
 
-    /// Asks EC2 where all of them stand, in one question.
+    /// Asks EC2 where all of them stand, in one question. It is about the others of the cluster too: jobs that run there
+    /// have the same configuration for ssh.
     async fn look(&self) -> anyhow::Result<()> {
+        let all = labels::of_id(&hold(&self.cluster).record.id);
         // What is wrong with one question may be right with the next; the limit ends it.
-        let Ok(machines) = self.api.machines_of(self.ids).await else { return Ok(()) };
+        let Ok(machines) = self.api.machines(&all).await else { return Ok(()) };
         hold(&self.cluster).write_ssh_config(&machines)?;
         self.seen.borrow_mut().extend(machines.into_iter().map(|machine| (machine.id.clone(), machine)));
         Ok(())
