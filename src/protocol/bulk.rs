@@ -220,8 +220,7 @@ impl Shared {
     /// is sent, and the tables tell so to whoever waits.
     fn send(&self, frame: &Frame) {
         if let Ok(message) = frames::encode(frame) {
-            let mut bytes = BytesMut::with_capacity(5 + message.len());
-            bytes.put_u32(1 + message.len() as u32);
+            let mut bytes = begin_frame(1 + message.len());
             bytes.put_u8(MESSAGE);
             bytes.extend_from_slice(&message);
             let _closed = self.frames.send(bytes.freeze());
@@ -229,8 +228,7 @@ impl Shared {
     }
 
     fn send_data(&self, stream: u32, data: &[u8]) {
-        let mut bytes = BytesMut::with_capacity(9 + data.len());
-        bytes.put_u32(5 + data.len() as u32);
+        let mut bytes = begin_frame(5 + data.len());
         bytes.put_u8(DATA);
         bytes.put_u32_le(stream);
         bytes.extend_from_slice(data);
@@ -260,8 +258,15 @@ impl Shared {
     }
 }
 
-/// Writes frames as they come, each behind its length: many to one system call, or a large one in one, since what is
-/// written apart goes through ssh in a packet of its own. An empty one is the end.
+/// A frame of so many bytes, with its length before it: a large one passes by the buffer of its writer, and its length must
+/// not cost a system call of its own.
+fn begin_frame(len: usize) -> BytesMut {
+    let mut bytes = BytesMut::with_capacity(4 + len);
+    bytes.put_u32(len as u32);
+    bytes
+}
+
+/// Writes frames as they come, many to one system call; an empty one is the end.
 async fn write_frames<W: AsyncWrite + Unpin>(output: W, mut queue: mpsc::UnboundedReceiver<Bytes>) {
     let mut output = BufWriter::with_capacity(32 << 10, output);
     let written: io::Result<()> = async {
