@@ -63,6 +63,9 @@ pub async fn fetch(attempt: &Arc<Attempt>, maps: u32) -> io::Result<Fetched> {
         sources: Vec::new(),
         ways: Ways::default(),
     };
+    if let Some(roads) = &attempt.context.roads {
+        roads.expect_all(maps as usize);
+    }
     let mut published = attempt.context.published();
     loop {
         published.borrow_and_update();

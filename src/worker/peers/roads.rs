@@ -131,6 +131,15 @@ impl Roads {
         }
     }
 
+    /// Begins to connect to all that are known, where so many maps will be published that hardly one of them will have none:
+    /// then nobody waits for a connection once the last map has ended.
+    pub fn expect_all(&self, maps: usize) {
+        let known: Vec<WorkerId> = self.inner.pairs().keys().copied().collect();
+        if known.len() <= maps {
+            self.expect(&known);
+        }
+    }
+
     /// The way to a worker; waits for it a while.
     pub async fn to(&self, worker: WorkerId) -> Road {
         let Some(pair) = self.inner.pair(worker) else { return Road::Relayed };
