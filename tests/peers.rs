@@ -27,9 +27,13 @@ struct Rig {
     desk: Desk,
 }
 
-/// How many bytes of segments went which way.
+/// How many bytes of segments there were, and which way they went.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ways {
+    /// Before compression,
+    raw: u64,
+    /// and as they were stored.
+    stored: u64,
     in_place: u64,
     direct: u64,
     relayed: u64,
@@ -110,8 +114,14 @@ impl Ways {
     }
 
     fn count(&mut self, fact: &Value) {
-        if fact["fact"] == "attempt_finished" && fact["task"].as_str().is_some_and(|task| task.starts_with("reduce")) {
-            let number = |name: &str| fact[name].as_u64().expect("a number");
+        if fact["fact"] != "attempt_finished" {
+            return;
+        }
+        let number = |name: &str| fact[name].as_u64().expect("a number");
+        if fact["task"].as_str().is_some_and(|task| task.starts_with("map")) {
+            self.raw += number("bytes_out");
+            self.stored += number("bytes_shuffled");
+        } else {
             self.in_place += number("bytes_in_place");
             self.relayed += number("bytes_relayed");
             self.direct += number("bytes_shuffled") - number("bytes_relayed");
@@ -166,6 +176,21 @@ fn segments_go_from_worker_to_worker() {
         let outcome = rig.run(ALL, &[&["mapreduce"][..], &SORT, &["out"]].concat());
         assert!(outcome.stderr.contains("from worker to worker, 0 B through the driver"), "{}", outcome.stderr);
         assert_eq!(rig.take_output(), expected);
+    });
+}
+
+#[test]
+fn what_crosses_a_slow_link_is_compressed() {
+    on_hosts(|rig| {
+        // A tenth can be saved, which over a fast link is not worth the trouble.
+        rig.desk.write("in/words.txt", String::from_utf8_lossy(&noise()).replace('\n', "the same in each\n"));
+        let job = |setting| rig.job("h1,h2", &["--set", setting, "sort", "--reduces", "4", "--split-size", "1M", "in"]);
+        ["h1", "h2"].iter().for_each(|host| _ = rig.bed.run(&["limit", host, "10mbit"]));
+        let (compressed, slow) = job("compression=auto");
+        ["h1", "h2"].iter().for_each(|host| _ = rig.bed.run(&["limit", host, "off"]));
+        assert!(slow.direct > 0 && slow.stored * 100 < slow.raw * 93, "{slow:?}");
+        let (plain, never) = job("compression=none");
+        assert!(never.stored >= never.raw && plain == compressed, "{never:?}");
     });
 }
 

@@ -27,7 +27,7 @@ use super::stored::StoredJob;
 use crate::clock;
 use crate::error::{Fault, Kind};
 use crate::facts::{End, Fact, Plan};
-use crate::fleet::{Fleet, HostSpec};
+use crate::fleet::{Fleet, HostSpec, Place};
 use crate::ids::{Epoch, JobId, Stage, WorkerId};
 use crate::input::Split;
 use crate::journal::Journal;
@@ -35,6 +35,7 @@ use crate::progress::Progress;
 use crate::protocol::control::{Assignment, Reign};
 use crate::reliability::Fold;
 use crate::scheduler::{Config, Scheduler};
+use crate::shuffle::policy::Travel;
 use crate::transport::Transport;
 use crate::units::Span;
 
@@ -141,6 +142,12 @@ pub(super) struct Seat {
     pub host: Option<(HostSpec, Entrance)>,
 }
 
+/// Whether segments go from machine to machine.
+fn travel(fleet: &Fleet) -> Travel {
+    let is_away = |host: &HostSpec| host.place == Place::Ssh;
+    if fleet.hosts.len() > 1 && fleet.hosts.iter().any(is_away) { Travel::Cross } else { Travel::Stay }
+}
+
 /// Everything that the tasks of hosts share, with the end at which the engine hears them.
 pub(super) fn shared(
     start: &Start,
@@ -167,6 +174,8 @@ pub(super) fn shared(
             memory: None,
             output_here: Some(start.output.temporary().to_owned()),
             peers: None,
+            compression: start.job.compression,
+            travel: travel(&start.job.fleet),
             data: None,
             output_data: start.job.output.dataset.clone().map(|dataset| (dataset.name, dataset.generation)),
         },

@@ -18,6 +18,7 @@ use crate::ids::WorkerId;
 use crate::input::Split;
 use crate::job::{Job, Output};
 use crate::scheduler::Rules;
+use crate::shuffle::policy::CompressionPolicy;
 
 /// The version of the stored form.
 const VERSION: u16 = 1;
@@ -49,6 +50,9 @@ pub struct StoredJob {
     pub slots: u32,
     /// Whether workers fetch from each other.
     pub shuffle: Shuffle,
+    /// When segments are compressed.
+    #[serde(default)]
+    pub compression: CompressionPolicy,
     /// When things are given up.
     pub rules: Rules,
     /// When silence counts.
@@ -221,6 +225,7 @@ mod tests {
             list_every: second,
             timing: Timing { suspect_after: second, lost_after: 6 * second, orphan_grace: 60 * second },
             shuffle: Shuffle::Direct,
+            compression: CompressionPolicy::Auto,
             ssh_config: None,
         }
     }

@@ -12,6 +12,7 @@ use crate::ids::{AttemptId, Epoch, JobId, TaskId, WorkerId};
 use crate::input::Split;
 use crate::job::Job;
 use crate::protocol::peer::{Access, Doorway, Peer};
+use crate::shuffle::policy::{CompressionPolicy, Travel};
 use crate::units::Bytes;
 
 /// The first frame of every connection to a worker, from the one who connects.
@@ -229,6 +230,10 @@ pub struct Assignment {
     pub output_here: Option<PathBuf>,
     /// By which it goes to other workers; without it, their segments come through the driver.
     pub peers: Option<Access>,
+    /// When segments are compressed,
+    pub compression: CompressionPolicy,
+    /// and where they go.
+    pub travel: Travel,
     /// The host's data folder; none for the usual one.
     pub data: Option<PathBuf>,
     /// The generation of a dataset that output parts go to instead, and stay on the worker.

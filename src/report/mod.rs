@@ -315,7 +315,7 @@ wordcount-7k2m9q done in 8.1s on 2 workers with 8 slots
   phase     time  tasks    bytes in         rate  records in  bytes out  records out
   map       4.0s      2  192.00 MiB  48.00 MiB/s  20,132,658  70.00 MiB    7,340,032
   reduce    3.0s      2   30.00 MiB  10.00 MiB/s   3,145,728   3.00 MiB      314,572
-  shuffle   30.00 MiB in segments; 20.00 MiB in place, 8.00 MiB from worker to worker, 2.00 MiB through the driver (2.50 MiB/s)
+  shuffle   30.00 MiB in segments (compressed to 42 %); 20.00 MiB in place, 8.00 MiB from worker to worker, 2.00 MiB through the driver (2.50 MiB/s)
   output    2 parts, 3.00 MiB in /out
   attempts  4, none failed
   slowest   map-1 on node02, 4.0s

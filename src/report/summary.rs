@@ -5,7 +5,7 @@ use std::fmt;
 use indicatif::HumanCount;
 
 use super::text::{count_of, printable, rate, times};
-use super::{Column, PhaseReport, Report, State, Table};
+use super::{Column, PhaseReport, Report, State, Sums, Table};
 use crate::ids::Stage;
 use crate::units::{Bytes, Span};
 
@@ -92,13 +92,20 @@ fn shuffle_line(report: &Report) -> Option<String> {
     // Fetching begins with the first finished map, so there is no phase of its own to divide by.
     let moved = reduce.sums.bytes_shuffled;
     Some(format!(
-        "{} in segments; {} in place, {} from worker to worker, {} through the driver ({})",
+        "{} in segments{}; {} in place, {} from worker to worker, {} through the driver ({})",
         Bytes(map.sums.bytes_shuffled),
+        compressed(&map.sums),
         Bytes(reduce.sums.bytes_in_place),
         Bytes(moved - reduce.sums.bytes_relayed.min(moved)),
         Bytes(reduce.sums.bytes_relayed),
         rate(moved, map.wall.max(reduce.wall))
     ))
+}
+
+/// How much compression has left, where there is any.
+fn compressed(map: &Sums) -> String {
+    let percent = map.bytes_shuffled.saturating_mul(100) / map.bytes_out.max(1);
+    if percent < 100 && map.bytes_shuffled > 0 { format!(" (compressed to {percent} %)") } else { String::new() }
 }
 
 fn output_line(report: &Report) -> Option<String> {

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 use crate::job::document::{Amount, niceness, positive};
+use crate::shuffle::policy::CompressionPolicy;
 use crate::units::{Bytes, Span};
 
 pub use cloud::{Address, Cloud};
@@ -47,6 +48,8 @@ pub struct Settings {
     pub jobs_kept: u32,
     /// Whether workers fetch segments from each other.
     pub shuffle: Shuffle,
+    /// When segments are compressed.
+    pub compression: CompressionPolicy,
     /// How hosts are reached.
     pub ssh: Ssh,
     /// What a job gets that does not say otherwise.
@@ -269,6 +272,7 @@ impl Default for Settings {
             // `runner jobs` reads all of them, which it does in a moment.
             jobs_kept: 200,
             shuffle: Shuffle::default(),
+            compression: CompressionPolicy::default(),
             ssh: Ssh::default(),
             job: JobDefaults::default(),
             limits: Limits::default(),

@@ -21,6 +21,7 @@ pub mod merge;
 mod order;
 pub mod partition;
 pub mod passes;
+pub mod policy;
 pub mod reader;
 pub mod record;
 mod run;

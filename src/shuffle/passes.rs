@@ -7,10 +7,11 @@ use fs_err::File;
 
 use super::block::BLOCK_BYTES;
 use super::merge::Merge;
+use super::policy::Compressor;
 use super::reader::PartitionReader;
 use super::record::{Record, RecordStream};
 use super::run::{PartitionedStream, RunFolder};
-use super::segment::{Compression, PartitionIndex};
+use super::segment::PartitionIndex;
 
 /// A partition of one map's output in a file: its segment, or any file that its blocks were fetched to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +48,9 @@ pub fn merge_in_passes(
     sources: Vec<Source>,
     fan_in: usize,
     scratch: &Path,
-    compression: Compression,
+    compressor: Compressor,
 ) -> io::Result<MergedSources> {
-    let mut runs = RunFolder::new(scratch, 1, compression);
+    let mut runs = RunFolder::new(scratch, 1, compressor);
     let sources = reduce_count(sources, fan_in, |group| {
         let run = runs.write(&mut OnePartition(open(&group)?))?;
         for source in group.iter().filter(|source| runs.holds(&source.path)) {
@@ -131,7 +132,7 @@ impl<S: RecordStream> PartitionedStream for OnePartition<S> {
 mod tests {
     use super::*;
     use crate::shuffle::merge::tests::{Lines, all, lines, sort_stably};
-    use crate::shuffle::segment::SegmentWriter;
+    use crate::shuffle::segment::{Compression, SegmentWriter};
     use proptest::prelude::*;
 
     /// Items are numbers; a join keeps the order, and counts what it reads.
@@ -183,7 +184,7 @@ mod tests {
             let scratch = tempfile::tempdir().expect("a folder");
             let written =
                 sources.iter().enumerate().map(|(i, lines)| write(&folder.path().join(i.to_string()), lines)).collect();
-            let merged = merge_in_passes(written, fan_in, scratch.path(), Compression::None).expect("no error");
+            let merged = merge_in_passes(written, fan_in, scratch.path(), Compression::None.into()).expect("no error");
             prop_assert_eq!(all(merged), expected);
             prop_assert_eq!(fs_err::read_dir(scratch.path()).expect("there").count(), 0);
             prop_assert_eq!(fs_err::read_dir(folder.path()).expect("there").count(), sources.len());

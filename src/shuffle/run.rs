@@ -8,9 +8,10 @@ use tempfile::TempDir;
 
 use super::batch::Batch;
 use super::merge::Merge;
+use super::policy::Compressor;
 use super::reader::PartitionReader;
 use super::record::{Record, RecordStream};
-use super::segment::{Compression, SegmentIndex, SegmentWriter};
+use super::segment::{SegmentIndex, SegmentWriter};
 
 /// A run that is complete.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(super) trait PartitionedStream: RecordStream {
 pub(super) struct RunFolder {
     scratch: PathBuf,
     partitions: u32,
-    compression: Compression,
+    compressor: Compressor,
     /// Made with the first run.
     folder: Option<TempDir>,
     runs_made: u64,
@@ -38,8 +39,8 @@ pub(super) struct RunFolder {
 
 impl RunFolder {
     /// A folder below `scratch`.
-    pub fn new(scratch: &Path, partitions: u32, compression: Compression) -> Self {
-        RunFolder { scratch: scratch.to_owned(), partitions, compression, folder: None, runs_made: 0 }
+    pub fn new(scratch: &Path, partitions: u32, compressor: Compressor) -> Self {
+        RunFolder { scratch: scratch.to_owned(), partitions, compressor, folder: None, runs_made: 0 }
     }
 
     /// Starts a run.
@@ -50,7 +51,7 @@ impl RunFolder {
         };
         let path = self.folder.insert(folder).path().join(self.runs_made.to_string());
         self.runs_made += 1;
-        SegmentWriter::create(path, self.partitions, self.compression)
+        SegmentWriter::create(path, self.partitions, self.compressor.clone())
     }
 
     /// Makes a run of all records of a stream.

@@ -19,7 +19,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 pub use super::block::Compression;
 use super::block::{self, BLOCK_BYTES, Buffer};
 use super::frame::{self, Frame};
+use super::policy::{Block, Compressor};
 use super::record::Record;
+use crate::clock;
 
 /// The last bytes of a segment; the number is the version of its form.
 const MAGIC: [u8; 8] = *b"runseg02";
@@ -112,7 +114,7 @@ impl SegmentIndex {
 pub struct SegmentWriter {
     file: BufWriter<File>,
     partitions: u32,
-    compression: Compression,
+    compressor: Compressor,
     /// The partitions that are complete.
     done: Vec<PartitionIndex>,
     /// The one that is being written.
@@ -139,12 +141,16 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn create(path: impl AsRef<Path>, partitions: u32, compression: Compression) -> io::Result<SegmentWriter> {
+    pub fn create(
+        path: impl AsRef<Path>,
+        partitions: u32,
+        compressor: impl Into<Compressor>,
+    ) -> io::Result<SegmentWriter> {
         Ok(SegmentWriter {
             // A full block passes by this buffer; it gathers those of many tiny partitions.
             file: BufWriter::with_capacity(BLOCK_BYTES / 4, File::create(path.as_ref())?),
             partitions,
-            compression,
+            compressor: compressor.into(),
             done: Vec::with_capacity(partitions as usize),
             entry: PartitionIndex::default(),
             hash: Xxh3::new(),
@@ -272,8 +278,13 @@ impl SegmentWriter {
         if self.block.is_empty() {
             return Ok(());
         }
-        let sealed = block::seal(&self.block, self.compression, &mut self.sealed);
+        let (compression, begun) = (self.compressor.next(), clock::now());
+        let sealed = block::seal(&self.block, compression, &mut self.sealed);
+        let made = clock::now();
         self.file.write_all(sealed)?;
+        let (sealing, writing) = (made.since(begun), clock::now().since(made));
+        let block = Block { raw: self.block.len(), stored: sealed.len(), sealing, writing };
+        self.compressor.note_block(compression, block);
         self.hash.update(&self.block);
         self.entry.stored += sealed.len() as u64;
         self.entry.raw += self.block.len() as u64;

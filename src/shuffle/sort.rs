@@ -13,9 +13,10 @@ use super::combine::Collector;
 pub use super::combine::Combiner;
 use super::partition::{Partitioner, Router};
 use super::passes::{fan_in, reduce_count};
+use super::policy::Compressor;
 use super::record::{KeyRule, Record};
 use super::run::{MergedRuns, Run, RunFolder};
-use super::segment::{Compression, SegmentIndex};
+use super::segment::SegmentIndex;
 
 /// The part of the budget, one in so many, that is set aside for what a combiner puts out in another order.
 const COMBINED_SHARE: usize = 8;
@@ -31,7 +32,7 @@ pub struct SortConfig {
     /// An existing folder for runs, best on the file system of the segment. It is left as it was.
     pub scratch: PathBuf,
     /// For runs and segment.
-    pub compression: Compression,
+    pub compressor: Compressor,
     /// What folds sorted records.
     pub combiner: Option<Box<dyn Combiner>>,
     /// How many processors have nothing else to do at the moment, and may help to sort.
@@ -76,7 +77,7 @@ impl Sorter {
         Sorter {
             batch: Batch::new(memory),
             beside,
-            folder: RunFolder::new(&config.scratch, config.partitioner.partitions(), config.compression),
+            folder: RunFolder::new(&config.scratch, config.partitioner.partitions(), config.compressor.clone()),
             router: Router::new(config.partitioner.clone()),
             config,
             segment: segment.into(),
@@ -200,6 +201,7 @@ mod tests {
     use crate::shuffle::merge::tests::{Lines, all, lines, sort_stably};
     use crate::shuffle::reader::PartitionReader;
     use crate::shuffle::record::RecordStream;
+    use crate::shuffle::segment::Compression;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -260,7 +262,7 @@ mod tests {
             key: KEY,
             memory,
             scratch: scratch.to_owned(),
-            compression: Compression::Lz4,
+            compressor: Compression::Lz4.into(),
             combiner: combiner.map(|combiner| Box::new(combiner) as Box<dyn Combiner>),
             idle: Box::new(|| 0),
         }

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::data::DataFolder;
 use super::leases::Leases;
+use super::link::Link;
 use super::memory;
 use super::owner::Owner;
 use super::part::Durability;
@@ -21,7 +22,8 @@ use crate::job::Job;
 use crate::protocol::bulk::Mux;
 use crate::protocol::control::{Assignment, SegmentNews, SegmentPlace};
 use crate::protocol::peer::Role;
-use crate::shuffle::segment::{Compression, SegmentIndex};
+use crate::shuffle::policy::Compressor;
+use crate::shuffle::segment::SegmentIndex;
 use crate::units::Bytes;
 
 /// The job on this worker.
@@ -42,6 +44,10 @@ pub struct Context {
     pub memory: usize,
     /// The driver's end of the bulk connection, once there is one.
     pub bulk: watch::Receiver<Option<Mux>>,
+    /// What decides whether segments are compressed,
+    pub compressor: Compressor,
+    /// for which what comes over the network is measured.
+    pub link: Arc<Link>,
     /// The ways to other workers, where they may be gone.
     pub roads: Option<Roads>,
     /// The data folder, once it was needed.
@@ -79,6 +85,7 @@ impl Context {
         let access = assignment.peers.clone();
         let road =
             |access| Roads::new(Role::Segments, assignment.id.clone(), assignment.worker, access, scratch.root());
+        let compressor = Compressor::new(assignment.compression, assignment.travel);
         Context {
             leases: Leases::join(&scratch.slots(), &scratch.name(), assignment.id.as_str(), slots, owner.slots),
             slots_granted: slots,
@@ -86,6 +93,8 @@ impl Context {
             bounds,
             memory: memory.as_usize(),
             roads: access.map(road),
+            link: Arc::new(Link::new(compressor.clone())),
+            compressor,
             assignment,
             scratch,
             data: OnceLock::new(),
@@ -135,11 +144,6 @@ impl Context {
         let whole = |mux: &Option<Mux>| mux.as_ref().is_some_and(|mux| !mux.is_closed());
         let mux = bulk.wait_for(whole).await.map_err(|_closed| "the worker ends".to_owned())?;
         mux.clone().ok_or_else(|| "the driver is gone".to_owned())
-    }
-
-    /// Files are compressed where they cross a network, and not where they stay on this disk.
-    pub fn compression(&self) -> Compression {
-        if self.assignment.output_here.is_some() { Compression::None } else { Compression::Lz4 }
     }
 
     /// A part that the driver will fetch need not survive this machine.

@@ -182,7 +182,8 @@ fn in_place(attempt: &Attempt, map: AttemptId) -> io::Result<Source> {
 
 /// Pulls one partition of some segments from one holder. Where the connection breaks, another way goes on from there.
 async fn pull(attempt: Arc<Attempt>, holder: WorkerId, maps: Vec<AttemptId>, path: PathBuf) -> io::Result<Pulled> {
-    let mut receiving = Receiving::new(&path, attempt.id.task.index, maps, Arc::clone(&attempt.control))?;
+    let (control, link) = (Arc::clone(&attempt.control), Arc::clone(&attempt.context.link));
+    let mut receiving = Receiving::new(&path, attempt.id.task.index, maps, control, link)?;
     let mut ways = Ways::default();
     loop {
         let road = match &attempt.context.roads {

@@ -81,7 +81,7 @@ impl Sink {
             key: job.key.clone(),
             memory: context.memory,
             scratch: attempt.folder.runs(),
-            compression: context.compression(),
+            compressor: context.compressor.clone(),
             combiner: job.combine.as_ref().and_then(|step| combiner(step, attempt)),
             idle: Box::new({
                 let slots = Arc::clone(&context.slots);

@@ -20,6 +20,7 @@ mod control;
 mod descriptor;
 mod fetch;
 mod leases;
+mod link;
 mod load;
 mod map;
 mod map_input;

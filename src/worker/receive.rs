@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fs_err::File;
 
 use super::control::Control;
+use super::link::Link;
 use crate::ids::AttemptId;
 use crate::protocol::bulk::Piece;
 use crate::protocol::frames;
@@ -22,6 +23,7 @@ const ENTRY_BYTES_MAX: usize = 1 << 10;
 /// What comes from one holder: pieces of many maps, one after the other in one file.
 pub struct Receiving {
     control: Arc<Control>,
+    link: Arc<Link>,
     path: PathBuf,
     file: File,
     partition: u32,
@@ -58,9 +60,16 @@ impl Receiving {
     ///
     /// # Errors
     /// When the file cannot be made.
-    pub fn new(path: &Path, partition: u32, maps: Vec<AttemptId>, control: Arc<Control>) -> io::Result<Self> {
+    pub fn new(
+        path: &Path,
+        partition: u32,
+        maps: Vec<AttemptId>,
+        control: Arc<Control>,
+        link: Arc<Link>,
+    ) -> io::Result<Self> {
         Ok(Receiving {
             control,
+            link,
             path: path.to_owned(),
             file: File::create(path)?,
             partition,
@@ -162,7 +171,8 @@ impl Receiving {
         if self.control.has_ended() {
             return Err(Stop::Refused(io::Error::other("the attempt was ended")));
         }
-        let count = self.control.while_waiting(|| stream.read(buffer)).map_err(Stop::of_stream)?;
+        let read = || self.link.read(|| stream.read(buffer));
+        let count = self.control.while_waiting(read).map_err(Stop::of_stream)?;
         self.control.advance(count as u64);
         Ok(count)
     }
@@ -214,7 +224,7 @@ mod tests {
         let whole = answer(&[2, 0, 1].map(|index| Piece { map: map(index), partition: 5, offset: 0 })).len();
         for cut in 0..=whole {
             let path = folder.path().join("from");
-            let mut receiving = Receiving::new(&path, 5, maps.clone(), Arc::default()).expect("begins");
+            let mut receiving = Receiving::new(&path, 5, maps.clone(), Arc::default(), Arc::default()).expect("begins");
             let first = answer(&receiving.rest());
             assert!(matches!(receiving.take(&mut Cut(&first[..cut])), Err(Stop::Broken)), "cut at {cut}");
             let rest = answer(&receiving.rest());
@@ -230,7 +240,9 @@ mod tests {
     #[test]
     fn what_else_goes_wrong_is_told_apart() {
         let folder = tempfile::tempdir().expect("a folder");
-        let new = || Receiving::new(&folder.path().join("f"), 0, vec![map(1)], Arc::default()).expect("begins");
+        let new = || {
+            Receiving::new(&folder.path().join("f"), 0, vec![map(1)], Arc::default(), Arc::default()).expect("begins")
+        };
         let check = |mut bytes: &[u8], words: &str| match new().take(&mut bytes) {
             Err(Stop::Refused(error)) => assert_eq!(error.to_string(), words),
             _ => panic!("{words}: it is refused"),

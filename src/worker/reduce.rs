@@ -30,7 +30,7 @@ pub fn run(attempt: &Arc<Attempt>, fetched: Fetched) -> io::Result<Work> {
     let mut part = PartWriter::create(&context.part(attempt.id), context.durability())?;
     let sources = fetched.sources.iter().map(|(_, source)| source.clone()).collect();
     let runs = attempt.folder.runs();
-    let merge = || merge_in_passes(sources, fan_in(context.memory), &runs, context.compression());
+    let merge = || merge_in_passes(sources, fan_in(context.memory), &runs, context.compressor.clone());
     let merged = attempt.control.while_busy(merge);
     let reduced = merged.and_then(|merged| {
         let mut sorted = Watched { inner: merged, control: &attempt.control, uncounted: 0 };

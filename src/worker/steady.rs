@@ -58,7 +58,7 @@ impl Read for Steady {
                     self.reader.insert(reader)
                 }
             };
-            match reader.read(buffer) {
+            match self.context.link.read(|| reader.read(buffer)) {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => self.reader = None,
                 Ok(count) => {
                     self.at += count as u64;

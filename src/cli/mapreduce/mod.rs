@@ -64,6 +64,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         fleet,
         places: Default::default(),
         shuffle: shuffle(settings),
+        compression: settings.compression,
         former: Vec::new(),
         list_every: settings.worker.list_every.0,
         slots: settings.worker.slots.unwrap_or(0),
