@@ -23,7 +23,7 @@ const CHUNK_BYTES_MAX: usize = 4 << 20;
 const ENTRY_BYTES: usize = size_of::<Entry>() * 3 / 2;
 
 /// How many records are fetched from memory at once: about as many misses as a processor can have under way.
-const TOUCHED_AHEAD: usize = 16;
+pub const LOOK_AHEAD: usize = 16;
 
 /// Keys of which the last record is looked for, in 1.5 MB at most. What is not found there costs many times as much as a
 /// wait for the processor's outer cache.
@@ -102,6 +102,15 @@ impl Batch {
         };
         let fits = self.held + more + (self.entries.len() + 1) * ENTRY_BYTES <= self.memory;
         self.is_empty() || (fits && self.chunks.len() < CHUNKS_MAX)
+    }
+
+    /// Reads where the last one of each of these records' keys would be known.
+    pub fn look_ahead(&self, records: &[Record<'_>]) {
+        let look = |sum: u32, record: &Record<'_>| {
+            let (place, _) = self.place_of_recent(record.key());
+            sum ^ self.recent.get(place).map_or(0, |recent| recent.entry)
+        };
+        black_box(records.iter().fold(0, look));
     }
 
     /// Counts a record that is the same as the last one of its key, if that is still known.
@@ -263,8 +272,8 @@ impl Sorted<'_> {
 impl Sorted<'_> {
     /// Reads a byte of each of the records that come next. Sorted records lie anywhere, so each is a wait for memory;
     /// here the waits overlap.
-    fn touch_ahead(&self) {
-        let ahead = self.entries[self.next..].iter().take(TOUCHED_AHEAD);
+    fn look_ahead_in_order(&self) {
+        let ahead = self.entries[self.next..].iter().take(LOOK_AHEAD);
         let touch = |sum: u8, entry: &Entry| sum ^ self.chunks[entry.chunk()][entry.at as usize];
         black_box(ahead.fold(0, touch));
     }
@@ -276,8 +285,8 @@ impl RecordStream for Sorted<'_> {
             self.repeats -= 1;
             return Ok(true);
         }
-        if self.next.is_multiple_of(TOUCHED_AHEAD) {
-            self.touch_ahead();
+        if self.next.is_multiple_of(LOOK_AHEAD) {
+            self.look_ahead_in_order();
         }
         let Some(entry) = self.entries.get(self.next) else { return Ok(false) };
         self.frame = frame_of(entry, &self.chunks[entry.chunk()]);

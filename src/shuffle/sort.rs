@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::batch::Batch;
+pub use super::batch::LOOK_AHEAD;
 use super::beside::Beside;
 use super::combine::Collector;
 pub use super::combine::Combiner;
@@ -85,6 +86,12 @@ impl Sorter {
             records_in: 0,
             spills: 0,
         }
+    }
+
+    /// Learns of the records that come next, up to [`LOOK_AHEAD`] of them: what is read for each of them lies anywhere in
+    /// memory, and here the waits for it overlap.
+    pub fn look_ahead(&self, records: &[Record<'_>]) {
+        self.batch.look_ahead(records);
     }
 
     /// Takes a record if there is room for it, and says whether there was.

@@ -9,13 +9,14 @@ use super::builtin;
 use super::control::Control;
 use super::meter::{Metered, Named};
 use super::part::PartWriter;
+use super::through::lines_of;
 use crate::facts::Work;
 use crate::input::Split;
 use crate::input::decode::decode;
 use crate::input::lines::LineReader;
 use crate::job::Step;
 use crate::shuffle::record::{KeyRule, Record, RecordStream};
-use crate::shuffle::sort::{Combiner, SortConfig, Sorter};
+use crate::shuffle::sort::{Combiner, LOOK_AHEAD, SortConfig, Sorter};
 
 /// Runs it over the bytes of its split.
 ///
@@ -40,7 +41,7 @@ pub fn run(attempt: &Arc<Attempt>, split: &Split, bytes: impl Read + Send + 'sta
         Step::Command(command) => {
             let mut records = 0;
             let feed = |stdin: &mut dyn Write| copy_lines(input, stdin, &mut records);
-            attempt.commands().through("map", command, feed, |line| sink.push(line))?;
+            attempt.commands().through("map", command, feed, |block| sink.push_block(block))?;
             records
         }
     };
@@ -105,6 +106,30 @@ impl Sink {
         }
     }
 
+    /// Takes lines, each with its newline, as a command prints them: some are made records of before the first one is
+    /// taken, so that the sorter can look ahead.
+    fn push_block(&mut self, block: &[u8]) -> io::Result<()> {
+        let (sorter, key, control) = match self {
+            Sink::Part(part) => return part.push_block(block),
+            Sink::Segment { sorter, key, control } => (sorter, key, control),
+        };
+        let mut records = lines_of(block).map(|line| Record::new(line, key));
+        let mut ahead = Vec::with_capacity(LOOK_AHEAD);
+        loop {
+            ahead.clear();
+            ahead.extend(records.by_ref().take(LOOK_AHEAD));
+            if ahead.is_empty() {
+                return Ok(());
+            }
+            sorter.look_ahead(&ahead);
+            for record in &ahead {
+                if !sorter.push_if_room(*record)? {
+                    control.while_busy(|| sorter.push(*record))?;
+                }
+            }
+        }
+    }
+
     fn finish(self, attempt: &Attempt) -> io::Result<Work> {
         match self {
             Sink::Part(part) => {
@@ -158,7 +183,9 @@ impl Combiner for CommandCombiner {
         let feed = |stdin: &mut dyn Write| super::reduce::write_records(&mut sorted, stdin);
         let commands = self.attempt.commands();
         // The sorter's work is ours, but what is run in it is the user's.
-        self.attempt.control.while_watched(|| commands.through("combine", &self.command, feed, out))
+        self.attempt.control.while_watched(|| {
+            commands.through("combine", &self.command, feed, |block| lines_of(block).try_for_each(&mut *out))
+        })
     }
 
     fn in_process(&self) -> bool {

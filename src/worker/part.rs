@@ -80,6 +80,19 @@ impl PartWriter {
         Ok(())
     }
 
+    /// Adds lines, each with its newline.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn push_block(&mut self, block: &[u8]) -> io::Result<()> {
+        if self.buffer.len() + block.len() > BUFFER_BYTES {
+            self.flush()?;
+        }
+        self.buffer.extend_from_slice(block);
+        self.records += memchr::memchr_iter(b'\n', block).count() as u64;
+        Ok(())
+    }
+
     /// Ends the file; it is as durable then as was asked for.
     ///
     /// # Errors

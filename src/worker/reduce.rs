@@ -44,7 +44,7 @@ pub fn run(attempt: &Arc<Attempt>, fetched: Fetched) -> io::Result<Work> {
             }
             Step::Command(command) => {
                 let feed = |stdin: &mut dyn Write| write_records(&mut sorted, stdin);
-                attempt.commands().through("reduce", command, feed, |line| part.push(line))
+                attempt.commands().through("reduce", command, feed, |block| part.push_block(block))
             }
         }
     });

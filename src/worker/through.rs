@@ -30,8 +30,8 @@ pub struct Commands<'a> {
 }
 
 impl Commands<'_> {
-    /// Runs `command`: `feed` writes its input in large pieces, `drain` takes each line that it prints. A command that closes its stdin
-    /// early just gets no more.
+    /// Runs `command`: `feed` writes its input in large pieces, `drain` takes the lines that it prints, as many at once as there
+    /// are, each with its newline (see [`lines_of`]). A command that closes its stdin early just gets no more.
     ///
     /// # Errors
     /// Those of `feed` and `drain`, upon which the command is killed; the way the command ended, if that was not 0
@@ -53,7 +53,7 @@ impl Commands<'_> {
                 killer.kill_if_err(fed)
             });
             let keeping = scope.spawn(|| stderr.map_or(Ok(()), |stderr| log.keep(stderr, || control.alive())));
-            let drained = stdout.map_or(Ok(()), |stdout| drain_lines(stdout, control, &mut drain));
+            let drained = stdout.map_or(Ok(()), |stdout| drain_blocks(stdout, control, &mut drain));
             let drained = killer.kill_if_err(drained);
             let (fed, kept) = (feeding.join(), keeping.join());
             fed.unwrap_or_else(|_| Err(panicked())).and(drained).and(kept.unwrap_or_else(|_| Err(panicked())))
@@ -95,15 +95,21 @@ impl Write for Pipe {
     }
 }
 
-fn drain_lines(
+/// The lines of a block that ends with a newline, without theirs.
+pub fn lines_of(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    memchr::memchr_iter(b'\n', block).map(move |end| &block[std::mem::replace(&mut start, end + 1)..end])
+}
+
+fn drain_blocks(
     stdout: impl Read,
     control: &Control,
     drain: &mut impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut lines =
         LineReader::new(PatientReader { inner: stdout, control, began: clock::now(), total: 0, was_little: false });
-    while let Some(line) = lines.next_line()? {
-        drain(line)?;
+    while let Some(block) = lines.next_block()? {
+        drain(block)?;
     }
     Ok(())
 }
@@ -157,4 +163,20 @@ impl<R: Read> Read for PatientReader<'_, R> {
 
 fn panicked() -> io::Error {
     carry(Cause::Worker { text: "a thread of the attempt panicked; see the worker's log".to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_has_the_lines_that_were_written() {
+        let check = |block: &str, lines: &[&str]| {
+            let found: Vec<_> = lines_of(block.as_bytes()).map(String::from_utf8_lossy).collect();
+            assert_eq!(found, lines);
+        };
+        check("", &[]);
+        check("\n", &[""]);
+        check("a\tb\n\nc\r\n", &["a\tb", "", "c\r"]);
+    }
 }
