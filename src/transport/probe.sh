@@ -105,7 +105,7 @@ say uid "$uid"
 say cores "$(cores)"
 read -r load _ </proc/loadavg && say load "$load"
 while read -r key value _; do
-    [ "$key" != MemTotal: ] || say memory_kb "$value"
+    [ "$key" != MemTotal: ] || { say memory_kb "$value" && break; }
 done </proc/meminfo
 say boot_id "$(cat /proc/sys/kernel/random/boot_id)"
 say mounts "$(readlink /proc/self/ns/mnt)"
