@@ -136,6 +136,7 @@ impl Run {
                 Action::Publish { .. }
                 | Action::Withdraw { .. }
                 | Action::Commit { .. }
+                | Action::Complete
                 | Action::Release { .. }
                 | Action::Conclude(_) => {}
             }

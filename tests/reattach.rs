@@ -298,3 +298,132 @@ fn another_machine_goes_on_by_the_copy_on_the_workers() {
         other.wait_until_clean();
     });
 }
+
+/// A reduce that waits for the file `go` in the home, but for the first.
+const ALL_BUT_ONE_WAIT: &str =
+    "if [ $mapreduce_task_partition != 0 ]; then while ! test -e ~/go; do sleep 0.1; done; fi; cat";
+
+/// The maps of a job, and reduces of which one waits.
+const HALTED: [&str; 8] = ["--map", "cat", "--reduce", ALL_BUT_ONE_WAIT, "--reduces", "2", "--split-size", "100K"];
+
+const HOST_NAMES: [&str; HOSTS] = ["h1", "h2", "h3"];
+
+impl Fleet {
+    /// Lets the reduces that wait go on.
+    fn go(&self, hosts: &[&str]) {
+        hosts.iter().for_each(|host| _ = self.bed.sh(host, "touch ~/go"));
+    }
+
+    /// A dataset as its hosts have it now: nothing is missing, and nothing lies beside it.
+    fn dataset(&self, desk: &Desk, name: &str) -> Vec<u8> {
+        let run = |args: &[&str]| desk.run(&self.args(&[&["--workers", WORKERS, "fs"], args].concat()));
+        let listed = run(&["ls"]);
+        assert_eq!((listed.code, listed.stderr.as_str()), (Some(0), ""), "{listed:?}");
+        for host in HOST_NAMES {
+            let all =
+                self.bed.sh(host, &format!("find ~/.local/share/runner/data/{name} -type f ! -name .lock || true"));
+            let is_its = |path: &&str| path.ends_with("/manifest") || path.contains("-of-");
+            assert!(all.lines().collect::<Vec<_>>().iter().all(is_its), "{host}: {all}");
+        }
+        let read = run(&["cat", name]);
+        assert_eq!(read.code, Some(0), "{}", read.stderr);
+        read.stdout
+    }
+
+    fn forget_datasets(&self) {
+        HOST_NAMES.into_iter().for_each(|host| _ = self.bed.sh(host, "rm -rf ~/.local/share/runner/data ~/go"));
+    }
+}
+
+#[test]
+fn a_dataset_whose_driver_was_killed_is_completed_here_or_elsewhere() {
+    with_fleet(|fleet| {
+        let expected = common::whole(&fleet.undisturbed());
+        let args = [&["--workers", WORKERS], &SOON[..], &["mapreduce"], &HALTED, &["in", "fs:out"]].concat();
+        let driver = fleet.start(&args);
+        let id = driver.id();
+        driver.wait_for("part_committed", None, 1);
+        driver.kill();
+        fleet.go(&HOST_NAMES);
+        let (outcome, facts) = fleet.start(&["resume", &id]).end();
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert_eq!(count(&facts, "worker_lost") + count(&facts, "output_lost"), 0, "{}", outcome.stderr);
+        assert!(fleet.dataset(&fleet.desk, "out") == expected);
+        fleet.forget_datasets();
+        // The same, but nobody goes on here.
+        let driver = fleet.start(&args);
+        let id = driver.id();
+        driver.wait_for("part_committed", None, 1);
+        // What was done for a while is in the copies on the workers.
+        let copied = |host: &str| {
+            let bytes = format!("cat /var/tmp/runner-*/jobs/{id}-*/kept/journal 2>/dev/null | wc -c");
+            fleet.bed.sh(host, &bytes).parse::<u64>().unwrap_or(0)
+        };
+        let journal = fleet.desk.home().join(".local/state/runner/jobs").join(&id).join("journal");
+        wait_until("a worker has the journal", || {
+            let length = fs_err::metadata(&journal).expect("is there").len();
+            HOST_NAMES.into_iter().any(|host| copied(host) >= length)
+        });
+        driver.kill();
+        fleet.go(&HOST_NAMES);
+        let other = Desk::new();
+        let resume = ["--json", "--ssh-config", &fleet.config, "--workers", WORKERS, "resume", &id];
+        let (outcome, facts) = Driver::of(other.command(&resume)).end();
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert_eq!(count(&facts, "worker_lost") + count(&facts, "output_lost"), 0, "{}", outcome.stderr);
+        assert!(fleet.dataset(&other, "out") == expected);
+        other.wait_until_clean();
+        fleet.forget_datasets();
+    });
+}
+
+#[test]
+fn a_part_that_went_with_its_host_is_made_again() {
+    with_fleet(|fleet| {
+        let expected = common::whole(&fleet.undisturbed());
+        let args = [&["--workers", WORKERS], &SOON[..], &["mapreduce"], &HALTED, &["--copies", "1", "in", "fs:out"]];
+        let driver = fleet.start(&args.concat());
+        driver.wait_for("part_committed", None, 1);
+        let facts = driver.facts.lock().expect("is whole").clone();
+        let first = facts.iter().find(|fact| fact["fact"] == "attempt_finished" && fact["task"] == "reduce-0");
+        let holder = first.expect("it has finished")["host"].as_str().expect("a host").to_owned();
+        fleet.bed.run(&["crash", &holder]);
+        driver.wait_for("worker_lost", Some(&holder), 1);
+        driver.wait_for("output_lost", None, 1);
+        let others: Vec<&str> = HOST_NAMES.into_iter().filter(|host| *host != holder).collect();
+        fleet.go(&others);
+        let (outcome, facts) = driver.end();
+        fleet.bed.run(&["boot", &holder]);
+        fleet.bed.sh(&holder, "rm -rf /var/tmp/runner-*");
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        let committed = facts.iter().filter(|fact| fact["fact"] == "part_committed" && fact["task"] == "reduce-0");
+        assert_eq!(committed.count(), 2, "{}", outcome.stderr);
+        let read = fleet.run(&["--workers", WORKERS, "fs", "cat", "out"]);
+        assert!(read.stdout == expected, "{}", read.stderr);
+        fleet.forget_datasets();
+    });
+}
+
+#[test]
+fn an_input_part_that_goes_with_its_last_host_is_named() {
+    with_fleet(|fleet| {
+        let put = ["--workers", WORKERS, "fs", "put", "in", "data", "--parts", "9", "--copies"];
+        let job = ["--map", "sleep 1.5; cat", "--reduces", "1", "fs:data", "out"];
+        let job = [&["--workers", WORKERS], &SOON[..], &["--set", "worker.lost_after=6s", "mapreduce"], &job].concat();
+        for (copies, code) in [("1", 7), ("2", 0)] {
+            let outcome = fleet.run(&[&put[..], &[copies]].concat());
+            assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+            let driver = fleet.start(&job);
+            driver.wait_for("attempt_started", Some("h3"), 1);
+            fleet.bed.run(&["crash", "h3"]);
+            let (outcome, _) = driver.end();
+            fleet.bed.run(&["boot", "h3"]);
+            fleet.bed.sh("h3", "rm -rf /var/tmp/runner-*");
+            assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
+            let is_named = outcome.stderr.contains("no copy of fs:data/part-") && outcome.stderr.contains("lay on h3");
+            assert_eq!(is_named, code == 7, "{}", outcome.stderr);
+            fleet.forget_datasets();
+        }
+        fleet.take(Outcome { code: Some(0), stdout: Vec::new(), stderr: String::new() });
+    });
+}

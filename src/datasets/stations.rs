@@ -156,6 +156,11 @@ impl Stations {
         join_all(hosts.iter().map(async |at| (*at, self.ask(*at, request(*at)).await))).await
     }
 
+    /// Ends all streams, and the processes at their far ends with them.
+    pub fn close(&self) {
+        self.list.iter().filter_map(|station| station.link.as_ref().ok()).for_each(Mux::close);
+    }
+
     /// The places of all hosts that were reached.
     pub fn places(&self) -> Vec<usize> {
         self.reached().map(|(at, _)| at).collect()

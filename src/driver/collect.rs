@@ -5,21 +5,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err::File;
+use futures::FutureExt;
 use tokio::sync::Semaphore;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::feed::Feed;
 use super::output::OutputFolder;
-use crate::datasets::JobOutput;
+use crate::datasets::{Completed, JobOutput, Lines};
 use crate::facts::Work;
 use crate::fleet::{HostSpec, Place};
 use crate::ids::{AttemptId, WorkerId};
 use crate::protocol::bulk::Request;
-use crate::protocol::data::DataError;
+use crate::protocol::data::{DataError, Made};
 use crate::worker::part_in;
 
 /// Results that are fetched at once.
 const FETCHES_MAX: usize = 32;
+
+/// How often a part is made one of a dataset on a worker whose connection breaks meanwhile.
+const TRIES_MAX: u32 = 8;
 
 /// Fetches results in the background.
 #[derive(Clone)]
@@ -66,7 +70,7 @@ impl Collector {
         work: &Work,
     ) -> Result<(), Trouble> {
         if let Some(dataset) = self.output.dataset() {
-            return self.keep(dataset, attempt, worker).await;
+            return self.keep(dataset, attempt, worker, work).await;
         }
         if let PartPlace::Worker(worker) = place {
             let hash = self.pull(worker, Request::Output { attempt }, self.output.part(attempt)).await?;
@@ -77,28 +81,43 @@ impl Collector {
         self.output.commit_part(attempt, work.bytes_out).map_err(Trouble::there)
     }
 
-    /// Makes a part one of a dataset, where it lies.
-    async fn keep(&self, dataset: &JobOutput, attempt: AttemptId, worker: WorkerId) -> Result<(), Trouble> {
-        // Waits while its connection is made again.
-        self.feed.reach(worker).await.ok_or_else(|| Trouble::there("the worker is gone"))?;
-        let _place = self.places.acquire().await.map_err(Trouble::there)?;
+    /// Makes a part one of a dataset, where it lies. Where the connection breaks, the next one is waited for.
+    async fn keep(
+        &self,
+        dataset: &JobOutput,
+        attempt: AttemptId,
+        worker: WorkerId,
+        work: &Work,
+    ) -> Result<(), Trouble> {
         let part = part_in(Path::new(""), attempt).display().to_string();
-        let kept = dataset.commit(attempt.task.index, part, worker, |worker| self.feed.now(worker)).await;
-        kept.map_err(|error| match error {
-            DataError::Busy(text) => Trouble::Here(text),
-            error => Trouble::there(error),
-        })
+        let made = Made { bytes: work.bytes_out, hash: work.hash };
+        for _ in 1..TRIES_MAX {
+            self.feed.reach(worker).await.ok_or_else(|| Trouble::there("the worker is gone"))?;
+            let _place = self.places.acquire().await.map_err(Trouble::there)?;
+            let index = attempt.task.index;
+            let kept = dataset.commit(index, (part.clone(), made), worker, |worker| self.feed.now(worker)).await;
+            match kept {
+                Ok(()) => return Ok(()),
+                Err(DataError::Gone(_)) => {}
+                Err(DataError::Busy(text)) => return Err(Trouble::Here(text)),
+                Err(error) => return Err(Trouble::there(error)),
+            }
+        }
+        Err(Trouble::there("its connection broke again and again"))
     }
 
-    /// Gives the whole its final name.
+    /// Gives the whole its final name: so many parts.
     ///
     /// # Errors
     /// When that cannot be done; see [`OutputFolder::finish`].
-    pub fn finish(&self) -> anyhow::Result<()> {
-        let Some(dataset) = self.output.dataset() else { return self.output.finish() };
-        let finish = dataset.finish(|worker| self.feed.now(worker));
-        // The engine stands still meanwhile, as it does for a folder.
-        Ok(tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(finish))?)
+    pub async fn complete(&self, parts: u32) -> anyhow::Result<Completed> {
+        let Some(dataset) = self.output.dataset() else {
+            let output = self.output.clone();
+            tokio::task::spawn_blocking(move || output.finish()).await??;
+            return Ok(Completed::Whole);
+        };
+        let lines = Lines { now: &|worker| self.feed.now(worker), reach: &|worker| self.feed.reach(worker).boxed() };
+        Ok(dataset.complete(parts, &lines).await?)
     }
 
     /// Removes a dataset that will not be complete, while its workers are there.

@@ -126,7 +126,8 @@ pub struct Desk {
     /// Logs under way.
     logs: JoinSet<()>,
     interrupted_by: Option<Kind>,
-    unpublished: bool,
+    /// Whether the whole output is being put in its place.
+    completing: bool,
     /// Whether another driver has taken over: nothing is done any more.
     fenced: bool,
     end: Option<End>,
@@ -140,6 +141,9 @@ impl Engine {
     pub async fn run(&mut self, beginning: Vec<Fact>) -> anyhow::Result<End> {
         beginning.into_iter().try_for_each(|fact| self.record(fact))?;
         self.journal.sync()?;
+        if let Some(end) = self.desk.end.take() {
+            return Ok(end);
+        }
         if self.is_settled() {
             self.step(vec![Event::FleetComplete])?;
         }
@@ -153,7 +157,7 @@ impl Engine {
                     self.take_note(worker, note, &mut events);
                     self.take_waiting_notes(&mut events);
                 }
-                Some(committed) = self.desk.commits.join_next() => events.extend(committed.ok()),
+                Some(Ok(event)) = self.desk.commits.join_next() => self.take_committed(event, &mut events),
                 Some(_saved) = self.desk.logs.join_next() => {}
                 Some(kind) = self.interrupts.recv() => {
                     self.desk.interrupted_by = Some(kind);
@@ -179,7 +183,7 @@ impl Engine {
 
     /// Whether a complete result lies under its temporary name, since it could not be put in place.
     pub fn keeps_result(&self) -> bool {
-        self.desk.unpublished
+        self.desk.completing
     }
 
     /// Waits for the logs that are under way, then leaves every host, or tells it to end; what one may have left is noted.
@@ -211,13 +215,16 @@ impl Engine {
     }
 
     fn take_note(&mut self, worker: WorkerId, note: Note, events: &mut Vec<Event>) {
+        if let Note::InputGone = note {
+            return events.push(self.input_is_gone());
+        }
         let host = &mut self.hosts[worker.index()];
         if host.dismissed {
             return;
         }
         let settles = match note {
             Note::Joined { .. } | Note::Refused(_) | Note::Back | Note::Lost(_) | Note::Fenced(_) => true,
-            Note::Said(_) | Note::Holds(_) | Note::Suspect | Note::Advice(_) => false,
+            Note::Said(_) | Note::Holds(_) | Note::Suspect | Note::Advice(_) | Note::InputGone => false,
         };
         let settled = settles && std::mem::take(&mut host.pending);
         if settles {
@@ -235,11 +242,13 @@ impl Engine {
             Note::Lost(reason) => {
                 self.tell_of_loss(worker);
                 events.push(Event::WorkerLost { worker, reason });
+                self.lose_parts(worker, events);
                 self.crew.set_gone(worker);
             }
             Note::Said(message) => self.take_message(worker, message, events),
             Note::Holds(attempts) => self.take_holdings(worker, attempts, events),
             Note::Fenced(reign) => events.push(self.yield_to(worker, &reign)),
+            Note::InputGone => {}
         }
         if settled && self.is_settled() {
             events.push(Event::FleetComplete);
@@ -354,12 +363,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Keeps and shows a fact. That the job is done becomes one only once its output is in place.
+    /// Keeps and shows a fact.
     fn record(&mut self, fact: Fact) -> anyhow::Result<()> {
-        let fact = match fact {
-            Fact::JobFinished { end: End::Done } => Fact::JobFinished { end: self.publish_output()? },
-            other => other,
-        };
         let stamped = Stamped { at: clock::now(), fact };
         self.journal.append(&stamped)?;
         self.progress.observe(&stamped);
@@ -384,6 +389,7 @@ impl Engine {
             // Whoever fetches from there fails, and waits for the next one when it starts again.
             Action::Withdraw { task } => self.desk.published.push(SegmentNews::Gone(task)),
             Action::Commit { attempt, worker } => self.commit(attempt, worker),
+            Action::Complete => self.complete(),
             Action::Release { worker } => {
                 self.hosts[worker.index()].dismiss();
                 self.crew.set_gone(worker);

@@ -5,9 +5,10 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::pack;
+use super::shared::Note;
 use crate::datasets::Uploads;
 use crate::ids::WorkerId;
 use crate::input::{Home, Split, SplitReader};
@@ -17,11 +18,13 @@ use crate::protocol::data::{DataRequest, PartId};
 
 /// Serves one job.
 pub struct Feed {
-    splits: Arc<Vec<Split>>,
+    splits: Mutex<Arc<Vec<Split>>>,
     files: Vec<ShippedFile>,
     workers: Mutex<BTreeMap<WorkerId, watch::Sender<Line>>>,
     /// Copies of parts of datasets, on their way from worker to worker.
     uploads: Arc<Uploads>,
+    /// Where it is told that a part of a dataset is gone.
+    notes: mpsc::UnboundedSender<(WorkerId, Note)>,
 }
 
 /// The bulk connection of a worker.
@@ -37,8 +40,18 @@ enum Line {
 
 impl Feed {
     /// Serves these splits, files and copies of parts.
-    pub fn new(splits: Arc<Vec<Split>>, files: Vec<ShippedFile>, uploads: Arc<Uploads>) -> Self {
-        Feed { splits, files, workers: Mutex::default(), uploads }
+    pub fn new(
+        splits: Arc<Vec<Split>>,
+        files: Vec<ShippedFile>,
+        uploads: Arc<Uploads>,
+        notes: mpsc::UnboundedSender<(WorkerId, Note)>,
+    ) -> Self {
+        Feed { splits: Mutex::new(splits), files, workers: Mutex::default(), uploads, notes }
+    }
+
+    /// The same splits, which are known to lie elsewhere.
+    pub fn serve_instead(&self, splits: Arc<Vec<Split>>) {
+        *self.splits.lock().unwrap_or_else(PoisonError::into_inner) = splits;
     }
 
     /// The bulk connection of a worker, if there is one in this moment.
@@ -96,7 +109,7 @@ impl Feed {
     }
 
     async fn input(&self, split: u32, out: Outgoing) -> io::Result<()> {
-        let splits = Arc::clone(&self.splits);
+        let splits = Arc::clone(&self.splits.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(Split { home: Home::Dataset { name, generation, part, holders }, codec, pieces, .. }) =
             splits.get(split as usize)
             && let [piece] = pieces.as_slice()
@@ -121,11 +134,12 @@ impl Feed {
     /// Passes a split of a dataset on from a worker that has it; from the next one, where the first cannot go on. Those that
     /// are being reached are waited for only when the others are of no use.
     async fn pass_on(&self, holders: &[WorkerId], request: DataRequest, mut out: Outgoing) -> io::Result<()> {
-        let (mut sent, mut why) = (0, "no worker that has it is there".to_owned());
+        let (mut sent, mut why, mut reached) = (0, "no worker that has it is there".to_owned(), false);
         let (there, apart): (Vec<WorkerId>, Vec<WorkerId>) =
             holders.iter().copied().partition(|holder| self.now(*holder).is_some());
         for holder in there.into_iter().chain(apart) {
             let Some(mux) = self.reach(holder).await else { continue };
+            reached = true;
             // All copies are the same bytes.
             let mut incoming = mux.fetch_from(Request::Data(request.clone()), sent);
             loop {
@@ -141,6 +155,10 @@ impl Feed {
                     }
                 }
             }
+        }
+        // The job cannot be done any more, however often this is tried.
+        if let (false, Some(holder)) = (reached, holders.first()) {
+            let _over = self.notes.send((*holder, Note::InputGone));
         }
         Err(io::Error::other(format!("no copy of a part of a dataset can be read: {why}")))
     }

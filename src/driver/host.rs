@@ -1,7 +1,7 @@
 //! One worker as the driver sees it: connected, greeted, prepared, then listened to.
 //!
-//! A task of its own does all that and turns it into [`Note`]s for the engine. It also keeps the watch: any message is a
-//! sign of life, and silence makes the worker suspect, then lost. A connection that breaks is made again meanwhile
+//! A task of its own does all that and turns it into [`Note`]s for the engine. It also keeps the watch: any message is a sign
+//! of life, and silence makes the worker suspect, then lost. A connection that breaks is made again meanwhile
 //! ([`super::line`]); the worker then tells all that it has, so nothing that was on the old one is missed.
 
 use std::collections::VecDeque;
@@ -188,7 +188,8 @@ impl Keeper {
     async fn bury(&mut self) {
         let (shared, worker, host) = (Arc::clone(&self.shared), self.worker, self.host.clone());
         tokio::select! {
-            () = until_over(&mut self.orders) => {}
+            // No order matters, but their end does.
+            () = async { while self.orders.recv().await.is_some() {} } => {}
             met = line::connect_again(&shared, worker, &host) => if let Ok((line, _)) = met {
                 self.remains = say_goodbye(line).await;
             },
@@ -381,11 +382,6 @@ async fn next_order(
         Some(order) => Some(order),
         None => orders.recv().await,
     }
-}
-
-/// Waits for the end of orders; none of them matters.
-async fn until_over(orders: &mut mpsc::UnboundedReceiver<ToWorker>) {
-    while orders.recv().await.is_some() {}
 }
 
 /// What a silent line says after all.

@@ -29,6 +29,7 @@ mod prepare;
 mod remember;
 mod resume;
 mod run;
+mod settle;
 mod shared;
 mod starter;
 

@@ -17,14 +17,18 @@ use super::line::{self, Broken, Line};
 use super::output::OutputFolder;
 use super::remember;
 use super::run::{Means, Seat, Start, reign, shared, workers};
+use super::settle::{hosts_of_all, last_stage, lose_missing_parts, rehome, settle_dataset, settle_parts};
 use super::shared::{Note, Shared};
 use super::state::{JobFolder, StateFolder};
 use super::stored::StoredJob;
 use crate::clock;
+use crate::datasets::Found;
 use crate::error::{Fault, Kind};
 use crate::facts::{End, Fact, Stamped};
 use crate::fleet::{Fleet, HostSpec, Source};
-use crate::ids::{Epoch, JobId, Stage, TaskId, WorkerId};
+use crate::ids::{Epoch, JobId, TaskId, WorkerId};
+use crate::input::Split;
+use crate::job::Output;
 use crate::journal::Journal;
 use crate::protocol::control::{Holdings, SegmentNews};
 use crate::reliability::Fold;
@@ -77,18 +81,22 @@ pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
     let (journal, contents) = Journal::open(&folder.journal())?;
     let mut known = Known::fold(contents.facts.iter().map(|stamped| &stamped.fact));
     refuse_ended(&known, &id, &job.output.folder)?;
-    if job.output.dataset.is_some() {
-        let text = format!("job {id} makes a dataset, whose parts are known to its own driver alone: start it again");
+    if let (Some(_), Some(dataset)) = (&output, &job.output.dataset) {
+        let text =
+            format!("job {id} makes the dataset fs:{}, which stays on the workers: leave out --output", dataset.name);
         return Err(Fault::usage(text).into());
     }
+    let former = hosts_of_all(&job);
     job.fleet = fleet.unwrap_or(job.fleet);
     job.source = source.unwrap_or(job.source);
     job.output.folder = output.unwrap_or(job.output.folder);
     job.places.extend(places);
     OutputFolder::check(&job.output)?;
-    refuse_missing_parent(&job.output.folder)?;
+    refuse_missing_parent(&job.output)?;
     let output = OutputFolder::create(job.output.clone(), &id)?;
-    settle_parts(&mut known, &output)?;
+    if output.dataset().is_none() {
+        settle_parts(&mut known, &output)?;
+    }
     folder.store(&job)?;
     means.progress.say(&format!("job {id} on {} (from {})", workers(&job.fleet), job.fleet.origin));
     replay(&contents.facts, &mut means);
@@ -109,6 +117,16 @@ pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
     };
     let (shared, notes, met) = take_over(&start, &known, means.transport, means.build, &means.driver, force).await?;
     start.hosts = seats(&start.job, &known, met);
+    start.splits = rehome(&start.splits, &former, &start.hosts);
+    shared.feed.serve_instead(Arc::clone(&start.splits));
+    let found = match settle_dataset(&start, &known, &shared).await {
+        Ok(found) => found,
+        Err(fault) => {
+            start.hosts.clear();
+            shared.transport.close().await;
+            return Err(fault.into());
+        }
+    };
     for (worker, seat) in (0..).map(WorkerId).zip(&start.hosts) {
         if seat.host.is_none() && known.workers.get(&worker).is_some_and(|known| !known.lost) {
             let text = "its process is gone, or its host is not among those to work on".to_owned();
@@ -116,6 +134,12 @@ pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
         }
     }
     start.beginning = beginning(&start, &known, &shared);
+    match found {
+        // The driver before had made it visible, and did not come to say so.
+        Some(Found::Whole) => start.beginning.push(Fact::JobFinished { end: End::Done }),
+        Some(Found::Parts(parts)) => lose_missing_parts(&mut known, &parts),
+        None => {}
+    }
     start.desk.finished = finished(&start.folder, &known);
     // What workers were told under the driver before this one may be wrong by now.
     let maps = 0..start.splits.len() as u32;
@@ -139,37 +163,17 @@ fn refuse_ended(known: &Known, id: &JobId, output: &Path) -> Result<(), Fault> {
 }
 
 /// On another machine the folders may be others.
-fn refuse_missing_parent(output: &Path) -> Result<(), Fault> {
+fn refuse_missing_parent(output: &Output) -> Result<(), Fault> {
+    if output.dataset.is_some() {
+        return Ok(());
+    }
+    let output = &output.folder;
     let parent = output.parent().unwrap_or(Path::new("/"));
     if parent.is_dir() {
         return Ok(());
     }
     let text = format!("no folder {} for the output here (--output puts it elsewhere)", parent.display());
     Err(Fault::usage(text))
-}
-
-/// Compares the parts that are known to be committed with those that are there. One that nobody vouches for goes, so that
-/// the output is never of two minds.
-fn settle_parts(known: &mut Known, output: &OutputFolder) -> anyhow::Result<()> {
-    let last = if known.plan.reduces > 0 { Stage::Reduce } else { Stage::Map };
-    let count = if known.plan.reduces > 0 { known.plan.reduces } else { known.plan.splits.len() as u32 };
-    for task in (0..count).map(|index| TaskId { stage: last, index }) {
-        let bytes = output.committed(task);
-        let expected = match known.tasks.get(&task).map(|known| (&known.output, known.in_doubt)) {
-            Some((KnownOutput::Committed { bytes, .. }, _)) => Some(*bytes),
-            Some((KnownOutput::Finished { work, .. }, false)) => Some(work.bytes_out),
-            Some((KnownOutput::Finished { .. }, true) | (KnownOutput::None | KnownOutput::Gone { .. }, _)) | None => {
-                None
-            }
-        };
-        if bytes.is_some() && bytes != expected {
-            output.withdraw(task)?;
-        }
-        if bytes.is_none() || bytes != expected {
-            known.lose_part(task);
-        }
-    }
-    Ok(())
 }
 
 fn replay(facts: &[Stamped], means: &mut Means) {
@@ -319,7 +323,7 @@ fn beginning(start: &Start, known: &Known, shared: &Shared) -> Vec<Fact> {
 
 /// What commits need that facts do not say: where the stderr of what has finished goes.
 fn finished(folder: &JobFolder, known: &Known) -> super::engine::FinishedAttempts {
-    let last = if known.plan.reduces > 0 { Stage::Reduce } else { Stage::Map };
+    let last = last_stage(known);
     let of_last = known.tasks.iter().filter(|(id, _)| id.stage == last);
     of_last
         .filter_map(|(_, task)| match &task.output {
@@ -330,7 +334,7 @@ fn finished(folder: &JobFolder, known: &Known) -> super::engine::FinishedAttempt
 }
 
 fn scheduler(start: &Start, known: &Known, epoch: Epoch, remembered: Vec<Remembered>) -> Scheduler {
-    let maps = start.splits.iter().map(crate::input::Split::bytes).collect();
+    let maps = start.splits.iter().map(Split::bytes).collect();
     let homes = super::run::homes(&start.splits);
     let config =
         Config { maps, homes, reduces: start.job.job.reduces(), remembered, epoch, rules: start.job.rules.clone() };

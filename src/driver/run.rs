@@ -165,7 +165,12 @@ pub(super) fn shared(
         build,
         reign,
         transport,
-        feed: Arc::new(Feed::new(Arc::clone(&start.splits), start.job.job.files.clone(), start.output.uploads())),
+        feed: Arc::new(Feed::new(
+            Arc::clone(&start.splits),
+            start.job.job.files.clone(),
+            start.output.uploads(),
+            notes.clone(),
+        )),
         assignment: Assignment {
             job: start.job.job.clone(),
             id: start.id.clone(),
@@ -199,7 +204,8 @@ impl Start {
         let interrupts = listen_for_interrupts()?;
         let (socket, asks) = AskSocket::bind(self.folder.path())?;
         make_key_ahead(&shared);
-        let (mut starter, mut crew, mut hosts) = (Starter::new(Arc::clone(&shared)), Crew::default(), Vec::new());
+        let (mut starter, mut crew, mut hosts) =
+            (Starter::new(Arc::clone(&shared), self.output.dataset().cloned()), Crew::default(), Vec::new());
         for (worker, Seat { name, host }) in (0..).map(WorkerId).zip(self.hosts) {
             crew.seat(name.clone(), host.as_ref().map(|(host, _)| host.clone()));
             hosts.push(match host {

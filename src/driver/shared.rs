@@ -37,6 +37,8 @@ pub enum Note {
     Lost(String),
     /// It obeys another driver.
     Fenced(Reign),
+    /// A part of the input is wanted that it had, and nobody has it any more.
+    InputGone,
 }
 
 /// What all hosts of a job share.

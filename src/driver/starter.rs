@@ -9,6 +9,7 @@ use super::collect::PartPlace;
 use super::host::{self, Entrance};
 use super::shared::Shared;
 use super::state::Remains;
+use crate::datasets::JobOutput;
 use crate::fleet::HostSpec;
 use crate::ids::WorkerId;
 use crate::protocol::control::ToWorker;
@@ -78,19 +79,24 @@ impl Host {
 /// Starts the task of each host.
 pub struct Starter {
     shared: Arc<Shared>,
+    /// What knows where parts can lie, where they stay on workers.
+    output: Option<Arc<JobOutput>>,
     tasks: JoinSet<Remains>,
 }
 
 impl Starter {
     /// For hosts that share this.
-    pub fn new(shared: Arc<Shared>) -> Self {
-        Starter { shared, tasks: JoinSet::new() }
+    pub fn new(shared: Arc<Shared>, output: Option<Arc<JobOutput>>) -> Self {
+        Starter { shared, output, tasks: JoinSet::new() }
     }
 
     /// Connects a host, as far as the transport lets it, and what is to be known of it meanwhile.
     pub fn start(&mut self, worker: WorkerId, name: String, host: HostSpec, entrance: Entrance) -> Host {
         let (orders, orders_in) = mpsc::unbounded_channel();
         let parts = PartPlace::of(&host, worker);
+        if let Some(output) = &self.output {
+            output.seat(worker, &name, &host);
+        }
         // Whoever wants something from it waits.
         self.shared.feed.suspend(worker);
         self.tasks.spawn(host::run(Arc::clone(&self.shared), worker, host, entrance, orders_in));

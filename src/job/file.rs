@@ -63,6 +63,9 @@ pub struct JobFile {
     pub timeout: Option<Span>,
     /// Whether an output that is there may be replaced once the new one is complete.
     pub overwrite: Option<bool>,
+    /// How many copies there are of each part of an output that is a dataset.
+    #[serde(deserialize_with = "some_positive")]
+    pub copies: Option<u32>,
     /// Whether a map task may get several small files.
     pub combine_files: Option<bool>,
     /// What the key of an intermediate line is.
@@ -140,6 +143,7 @@ impl JobFile {
             env: under.env.into_iter().chain(self.env).collect(),
             timeout: self.timeout.or(under.timeout),
             overwrite: self.overwrite.or(under.overwrite),
+            copies: self.copies.or(under.copies),
             combine_files: self.combine_files.or(under.combine_files),
             format: self.format.over(under.format),
             limits: self.limits.over(under.limits),
@@ -257,6 +261,7 @@ mod tests {
             setup = 'make'
             timeout = '10m'
             overwrite = true
+            copies = 3
             combine_files = false
             env = { A = '1' }
             format = { separator = ',', key_fields = 2 }
@@ -277,6 +282,7 @@ mod tests {
             setup: some("make"),
             timeout: Some(Span::seconds(600)),
             overwrite: Some(true),
+            copies: Some(3),
             combine_files: Some(false),
             env: BTreeMap::from([("A".into(), "1".into())]),
             format: Format { separator: Some(b','), key_fields: Some(2), whole_line: None },

@@ -5,6 +5,7 @@
 //! [`DataRequest::Copy`], which tells how far it has come. Bytes that go to a worker are pulled by it: it is told a ticket,
 //! and fetches that as [`DataRequest::Upload`] from who asked; copies it fetches from other workers, where it reaches them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -85,12 +86,25 @@ pub enum DataRequest {
         /// What to fetch from who asks.
         ticket: u64,
     },
-    /// Takes a finished file of this generation's folder as a part. Answer: [`crate::dataset::Digest`].
+    /// Takes a finished file of this generation's folder as a part; asked again, the same. Answer:
+    /// [`crate::dataset::Digest`].
     Adopt {
         /// The part.
         part: PartId,
         /// The file.
         file: String,
+        /// What its attempt wrote.
+        made: Made,
+    },
+    /// Keeps of a generation that is not complete the parts that are as they should be, and removes the others. Answer: those
+    /// that are kept, with their digests.
+    Sift {
+        /// Of which dataset.
+        name: Name,
+        /// Which generation.
+        generation: Generation,
+        /// What each part should be.
+        expected: BTreeMap<u32, Made>,
     },
     /// Bytes of a part of a generation, checked as they are read.
     Read {
@@ -207,6 +221,15 @@ impl fmt::Display for PartId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "part {} of {}", self.index, self.name)
     }
+}
+
+/// What an attempt wrote: its part is known again by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Bytes.
+    pub bytes: u64,
+    /// XXH3-64 of all of them.
+    pub hash: u64,
 }
 
 /// What a check found of the file of a part.

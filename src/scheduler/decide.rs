@@ -7,7 +7,7 @@ use super::rules::EarlyReduces;
 use super::stage::StageCourse;
 use super::task::{Headway, Live, Phase, Role, State};
 use super::worker::{Contact, FULL};
-use super::{Action, Course, Hiring, Scheduler};
+use super::{Action, Completion, Course, Hiring, Scheduler};
 use crate::error::Kind;
 use crate::facts::{DropReason, End, Fact};
 use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
@@ -27,6 +27,7 @@ impl Scheduler {
                 self.apply_remembered();
                 self.finish_stages();
                 match self.verdict() {
+                    Some(End::Done) => self.complete(),
                     Some(end) => self.conclude(end),
                     None => {
                         self.place_all();
@@ -62,7 +63,7 @@ impl Scheduler {
         }
     }
 
-    /// The end, when all parts are committed or nobody is left to make them.
+    /// The end that is near, when all parts are committed or nobody is left to make them.
     fn verdict(&self) -> Option<End> {
         let complete = self.hiring == Hiring::Complete;
         let begun = complete || !self.fleet.workers.is_empty();
@@ -104,6 +105,15 @@ impl Scheduler {
             (_, 0) => "no worker is left: all hosts were taken off the list".to_owned(),
             (_, _) => format!("no worker is left: {shown}{more}"),
         }
+    }
+
+    /// Asks for the whole output, once: the job is done when it is in its place.
+    fn complete(&mut self) {
+        match self.completion {
+            Completion::NotAsked => self.out.push(Action::Complete),
+            Completion::Asked => {}
+        }
+        self.completion = Completion::Asked;
     }
 
     fn conclude(&mut self, end: End) {

@@ -110,6 +110,10 @@ pub enum Event {
         /// What went wrong.
         text: String,
     },
+    /// The whole output is in its place.
+    Completed,
+    /// Parts that were committed went with the hosts that had them; the output is not in its place.
+    PartsLost(Vec<TaskId>),
     /// The user wants the job to end for now.
     Interrupted,
     /// The user does not want the job any more.
@@ -156,6 +160,8 @@ pub enum Action {
         /// Where its output is.
         worker: WorkerId,
     },
+    /// All parts are committed: give the whole output its final name.
+    Complete,
     /// Let a worker go that was drained: it cleans up, and nothing more is heard of it.
     Release {
         /// Which.

@@ -51,6 +51,8 @@ pub struct KnownTask {
     /// Whether an attempt's commit was asked for and its worker lost before the answer: a part may lie there that nobody
     /// vouches for.
     pub in_doubt: bool,
+    /// What its attempts have written that ended well, where that becomes a part: the hashes.
+    made: Vec<(AttemptId, u64)>,
     pub(super) live: Vec<KnownLive>,
     pub(super) hash: Option<u64>,
     pub(super) failures: u32,
@@ -195,6 +197,9 @@ impl Known {
         let task = self.task(attempt.task);
         task.live.retain(|live| live.id != attempt);
         task.losses = 0;
+        if !makes_segment {
+            task.made.push((attempt, work.hash));
+        }
         match task.output {
             KnownOutput::None | KnownOutput::Gone { .. } => {
                 task.output = KnownOutput::Finished { attempt, worker, work: work.clone() };
@@ -255,13 +260,27 @@ impl Known {
     fn on_output_lost(&mut self, attempt: AttemptId) {
         let last = attempt.task.stage == Stage::Reduce || self.plan.reduces == 0;
         let task = self.task(attempt.task);
+        // One that was committed is known to be gone.
+        let was_committed = matches!(task.output, KnownOutput::Committed { .. });
         if task.forget_output(attempt) {
-            task.in_doubt |= last;
+            task.in_doubt |= last && !was_committed;
         }
     }
 }
 
 impl KnownTask {
+    /// The size and the hash of the part that counts, if one does: it was committed, or may have been.
+    pub fn part(&self) -> Option<(u64, u64)> {
+        match &self.output {
+            KnownOutput::Committed { attempt, bytes } => {
+                let made = self.made.iter().find(|(made, _)| made == attempt);
+                made.map(|(_, hash)| (*bytes, *hash))
+            }
+            KnownOutput::Finished { work, .. } if !self.in_doubt => Some((work.bytes_out, work.hash)),
+            KnownOutput::Finished { .. } | KnownOutput::None | KnownOutput::Gone { .. } => None,
+        }
+    }
+
     /// Forgets the output of this attempt, if there is any.
     fn forget_output(&mut self, attempt: AttemptId) -> bool {
         let is_its = match &self.output {

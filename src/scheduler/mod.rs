@@ -21,8 +21,9 @@
 //! | `load` | hosts that are loaded by others, or short of memory or disk |
 //!
 //! What a task goes through: *ready* → *out* (attempts queued or running) → *held* (a segment on its worker) or
-//! *committing* → *committed*. A lost worker, an unreadable segment or a failed commit leads back to ready. Reduces
-//! begin when no map is unfinished, which is a counter: maps × reduces appears nowhere.
+//! *committing* → *committed*. A lost worker, an unreadable segment or a failed commit leads back to ready, and so does the
+//! loss of a committed part, where parts stay on workers, until the whole output is in its place. Reduces begin
+//! when no map is unfinished, which is a counter: maps × reduces appears nowhere.
 //!
 //! A task can have several live attempts: the first commit wins, of maps with a segment the first that ends, and the others
 //! are dropped as beaten. Copies of stragglers are looked for by time, see [`Scheduler::deadline`].
@@ -87,6 +88,7 @@ pub struct Scheduler {
     /// Commits that were asked for and may stand: as long as there is one, maps must repeat exactly.
     commits: u32,
     home_wait: HomeWait,
+    completion: Completion,
     course: Course,
     /// When stragglers are looked for next, if there is reason to.
     look_at: Moment,
@@ -111,6 +113,14 @@ enum HomeWait {
     Until(Moment),
     /// Not any more.
     Over,
+}
+
+/// Whether the whole output is being put in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Completion {
+    NotAsked,
+    /// It is: the answer ends the job, or says which parts are to be made again.
+    Asked,
 }
 
 /// How far the job is.
@@ -140,6 +150,7 @@ impl Scheduler {
             refused: Vec::new(),
             commits: 0,
             home_wait: HomeWait::Ahead,
+            completion: Completion::NotAsked,
             course: Course::Settled,
             look_at: Moment::default(),
             out: Vec::new(),
@@ -176,6 +187,11 @@ impl Scheduler {
             Course::Changed | Course::Ending(_) => Some(self.now),
             Course::Over => None,
         }
+    }
+
+    /// How many reduces there are.
+    pub fn reduces(&self) -> u32 {
+        self.tasks.reduce.count() as u32
     }
 
     /// Messages that came late, twice or for old attempts, and were dropped.

@@ -3,7 +3,7 @@
 use super::host::{Host, Mark, Standing};
 use super::task::State;
 use super::worker::{Contact, Duty, Worker};
-use super::{Course, Scheduler};
+use super::{Completion, Course, Scheduler};
 use crate::facts::Slowness;
 use crate::ids::{Stage, WorkerId};
 use crate::units::Span;
@@ -50,6 +50,10 @@ impl Scheduler {
             Course::Over => return "the job has ended".to_owned(),
             Course::Ending(_) => return "the job is about to end".to_owned(),
             Course::Settled | Course::Changed => {}
+        }
+        match self.completion {
+            Completion::Asked => return "all parts are made; the output is being put in its place".to_owned(),
+            Completion::NotAsked => {}
         }
         let maps = self.tasks.map.unfinished();
         let stage = if maps > 0 { Stage::Map } else { Stage::Reduce };

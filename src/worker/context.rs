@@ -135,6 +135,16 @@ impl Context {
         Ok(())
     }
 
+    /// Removes what was made of a dataset, unless it may be complete.
+    pub fn abandon_output(&self) {
+        if let (Some((name, generation)), Some(_)) = (&self.assignment.output_data, self.output_data.get())
+            && let Ok(folder) = self.data()
+            && let Err(error) = super::data::abandon(&folder, name, *generation)
+        {
+            eprintln!("parts of an output that is not complete remain: {error}");
+        }
+    }
+
     /// The connection to the driver; waits for one that is whole.
     ///
     /// # Errors

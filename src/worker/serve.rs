@@ -79,7 +79,11 @@ async fn serve(folder: PathBuf, build: String, grace: Duration, stay: Stay, owne
     let (callers, called) = mpsc::channel(1);
     let accepting = tokio::spawn(accept_all(listener, door, callers));
     let mut house = House { session, reports, called, bulk, answers };
-    while let Some(caller) = house.next_caller(grace).await {
+    loop {
+        let Some(caller) = house.next_caller(grace).await else {
+            house.session.abandon_output();
+            break;
+        };
         if house.receive(caller).await == Finished::Job {
             break;
         }

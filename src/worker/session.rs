@@ -197,6 +197,13 @@ impl Session {
         tokio::task::block_in_place(|| meter.tell(&context.leases, context.scratch.root()))
     }
 
+    /// Nobody has come who goes on with the job: what it made of a dataset is of no use.
+    pub fn abandon_output(&self) {
+        if let Some(context) = self.answers.context.get() {
+            context.abandon_output();
+        }
+    }
+
     /// Ends everything and removes all files.
     pub async fn clean_up(&mut self) {
         self.setup_control.end();

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use crate::common::{Desk, Outcome, wait_until};
 
 /// A desk with so many workers, whose data folders are `data1` and so on.
-fn desk(workers: usize) -> Desk {
+pub fn desk(workers: usize) -> Desk {
     let desk = Desk::new();
     desk.workers(&lines(&desk, 1..=workers));
     desk
@@ -30,13 +30,13 @@ fn fs(desk: &Desk, args: &[&str]) -> Outcome {
     desk.run(&[&["fs"], args].concat())
 }
 
-fn ok(desk: &Desk, args: &[&str]) -> Outcome {
+pub fn ok(desk: &Desk, args: &[&str]) -> Outcome {
     let outcome = fs(desk, args);
     assert_eq!(outcome.code, Some(0), "{args:?}: {}", outcome.stderr);
     outcome
 }
 
-fn fails(desk: &Desk, args: &[&str], code: i32, text: &str) {
+pub fn fails(desk: &Desk, args: &[&str], code: i32, text: &str) {
     let outcome = fs(desk, args);
     assert_eq!(outcome.code, Some(code), "{args:?}: {}", outcome.stderr);
     assert!(outcome.stderr.contains(text), "{args:?}: {}", outcome.stderr);
@@ -326,7 +326,7 @@ fn job(desk: &Desk, args: &[&str]) -> Outcome {
     outcome
 }
 
-fn sorted(text: &str) -> Vec<String> {
+pub fn sorted(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort();
     lines

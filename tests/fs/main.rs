@@ -9,3 +9,4 @@ mod testbed;
 mod copies;
 mod desk;
 mod hosts;
+mod resume;

@@ -17,7 +17,8 @@ use runner::units::Bytes;
 ///
 /// The job is `job MAPS REDUCES`, perhaps with `; ahead 0` for no places beyond the slots, and with `; early` for reduces
 /// that are sent while the last maps run, or `; homes 1 0` for the workers that have the splits. Maps are of 1000 bytes, or of
-/// so many as the words after `sizes` say.
+/// so many as the words after `sizes` say. An output is put in its place at once, and the job is done; with `; held`, that is
+/// told by `completed`.
 /// Gives back the scheduler as it is at the end.
 pub fn check(job: &str, script: &str) -> Scheduler {
     let mut scheduler = Scheduler::new(config(job));
@@ -43,6 +44,11 @@ pub fn check(job: &str, script: &str) -> Scheduler {
         let mut actions = Vec::new();
         scheduler.decide(now, &mut actions);
         scheduler.sanity_check();
+        if actions.last() == Some(&Action::Complete) && !job.contains("; held") {
+            actions.pop();
+            scheduler.handle(now, Event::Completed);
+            scheduler.decide(now, &mut actions);
+        }
         said.extend(actions.iter().filter_map(text_of));
         let expected: Vec<&str> = expected.split(';').map(str::trim).filter(|text| !text.is_empty()).collect();
         assert_eq!(said, expected, "after `{}`", events.trim());
@@ -70,9 +76,13 @@ fn config(job: &str) -> Config {
     let mut config = Config::default();
     config.rules.early_reduces = EarlyReduces::Never;
     for part in job.split(';') {
-        if part.trim() == "early" {
-            config.rules.early_reduces = EarlyReduces::WhileMapsEnd;
-            continue;
+        match part.trim() {
+            "early" => {
+                config.rules.early_reduces = EarlyReduces::WhileMapsEnd;
+                continue;
+            }
+            "held" => continue,
+            _ => {}
         }
         let (word, numbers) = part.trim().split_once(' ').expect("a word and numbers");
         let numbers: Vec<u32> = numbers.split(' ').map(|number| number.parse().expect("a number")).collect();
@@ -142,6 +152,9 @@ fn event_of(text: &str, joined: &mut u32) -> Event {
         }
         "committed" => Event::Committed { attempt: attempt(), bytes: 1 },
         "uncommit" => Event::CommitFailed { attempt: attempt(), text: reason },
+        "completed" => Event::Completed,
+        // gone TASK...
+        "gone" => Event::PartsLost(words[1..].iter().map(|task| task.parse().expect("a task")).collect()),
         "interrupt" => Event::Interrupted,
         "cancel" => Event::Cancelled,
         "broken" => Event::Broken(End::Failed { kind: Kind::Data, text: reason }),
@@ -194,6 +207,7 @@ fn text_of(action: &Action) -> Option<String> {
         Action::Publish { attempt, worker } => Some(format!("publish {attempt} {worker}")),
         Action::Withdraw { task } => Some(format!("withdraw {task}")),
         Action::Commit { attempt, worker } => Some(format!("commit {attempt} {worker}")),
+        Action::Complete => Some("complete".to_owned()),
         Action::Release { worker } => Some(format!("release {worker}")),
         Action::Conclude(end) => Some(format!("conclude {}", text_of_end(end))),
     }

@@ -3,16 +3,16 @@
 //! It is a second account, kept the plainest way, of what the scheduler keeps in clever tables: it panics at the first
 //! action that breaks a rule.
 
+mod ending;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use runner::error::Kind;
 use runner::facts::{Blame, Cause, DropReason, End, Fact, Next};
 use runner::ids::{AttemptId, Stage, TaskId, WorkerId};
 use runner::scheduler::{Action, EarlyReduces, Rules};
 
-use crate::machine::Reads;
 use crate::names;
-use crate::plan::{Plan, Program};
+use crate::plan::Plan;
 use crate::seen::Seen;
 
 /// The account of one run.
@@ -33,6 +33,8 @@ pub struct Model {
     workers: BTreeMap<WorkerId, Seen>,
     published: BTreeMap<TaskId, (AttemptId, WorkerId)>,
     committed: BTreeMap<TaskId, AttemptId>,
+    /// Whether the whole output was asked for: what segments there are is of no interest.
+    completing: bool,
     failures: BTreeMap<TaskId, u32>,
     /// Tasks that something happened to, which may have hosts to avoid.
     avoiding: BTreeSet<TaskId>,
@@ -49,6 +51,15 @@ pub struct Model {
 enum Check {
     Yes,
     No,
+}
+
+/// Where parts stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// With the driver.
+    WithUs,
+    /// On the workers that made them, and they go with these.
+    OnWorkers,
 }
 
 /// What the driver knows of a worker.
@@ -82,6 +93,7 @@ impl Model {
             workers: BTreeMap::new(),
             published: BTreeMap::new(),
             committed: BTreeMap::new(),
+            completing: false,
             failures: BTreeMap::new(),
             avoiding: BTreeSet::new(),
             losses: BTreeMap::new(),
@@ -112,6 +124,12 @@ impl Model {
             Action::Commit { attempt, worker } => {
                 assert_eq!(self.attempts[attempt], (*worker, Status::Finished), "{attempt} is to be committed");
                 assert!(!self.committed.contains_key(&attempt.task), "{} is committed", attempt.task);
+            }
+            Action::Complete => {
+                let count = if self.reduces > 0 { self.reduces } else { self.maps };
+                assert_eq!(self.committed.len(), count as usize, "the output is asked for and not all there");
+                assert!(!self.completing, "the output is asked for twice");
+                self.completing = true;
             }
             Action::Release { worker } => assert!(self.workers[worker].draining, "{worker} is let go"),
             Action::Conclude(end) => assert_eq!(Some(end), self.end.as_ref(), "the end was not recorded"),
@@ -159,8 +177,16 @@ impl Model {
             Fact::AttemptDropped { attempt, worker, reason } => self.see_dropped(*attempt, *worker, *reason),
             Fact::OutputLost { attempt } => {
                 let worker = self.attempts[attempt].0;
-                self.change(*attempt, worker, &[Status::Finished], Status::Over);
+                // One that was lost with its worker may have been committed all the same, and be lost now.
+                let was_committed = self.committed.get(&attempt.task) == Some(attempt);
+                let from: &[Status] =
+                    if was_committed { &[Status::Finished, Status::Over] } else { &[Status::Finished] };
+                self.change(*attempt, worker, from, Status::Over);
                 self.avoiding.insert(attempt.task);
+                if self.committed.get(&attempt.task) == Some(attempt) {
+                    self.committed.remove(&attempt.task);
+                    self.completing = false;
+                }
             }
             Fact::PartCommitted { attempt, .. } => {
                 let before = self.committed.insert(attempt.task, *attempt);
@@ -175,6 +201,7 @@ impl Model {
     /// nothing against a host, and publishes anew.
     pub fn resume(&mut self) {
         self.expected = None;
+        self.completing = false;
         for seen in self.workers.values_mut() {
             (seen.silent, seen.barred, seen.held) = (true, false, false);
             (seen.draining, seen.share) = (false, 100);
@@ -352,7 +379,7 @@ impl Model {
     /// After each batch: nothing is left on lost workers, and no slot is idle while something waits elsewhere.
     pub fn check_batch(&self) {
         assert_eq!(self.expected, None, "a fact was not followed by its action");
-        if self.breadth_first == Check::No || self.end.is_some() {
+        if self.breadth_first == Check::No || self.end.is_some() || self.completing {
             return;
         }
         for (id, seen) in &self.workers {
@@ -391,48 +418,6 @@ impl Model {
         let all = (0..self.maps).map(TaskId::map).chain((0..self.reduces).map(TaskId::reduce));
         all.filter(|task| !self.committed.contains_key(task) && !self.published.contains_key(task))
     }
-
-    /// After the run: the end is justified, and what was committed is whole and of one piece.
-    pub fn check_end(&self, plan: &Plan, parts: &BTreeMap<TaskId, Reads>) {
-        assert!(self.live.values().all(Vec::is_empty), "attempts outlive the job: {:?}", self.live);
-        for task in self.committed.keys() {
-            assert!(parts.contains_key(task), "{task} is committed and has no part");
-        }
-        match self.end.as_ref().expect("the run has ended") {
-            End::Done => self.check_done(parts),
-            End::Failed { kind, text } => self.check_failed(plan, *kind, text),
-            End::Interrupted | End::Cancelled => assert!(plan.interrupted_at.is_some(), "nobody ended it"),
-        }
-        if plan.must_succeed() && plan.program == Program::Deterministic {
-            assert_eq!(self.end, Some(End::Done), "nothing went wrong");
-        }
-    }
-
-    fn check_done(&self, parts: &BTreeMap<TaskId, Reads>) {
-        let count = if self.reduces > 0 { self.reduces } else { self.maps };
-        assert_eq!(self.committed.len(), count as usize, "parts are missing");
-        assert_eq!(parts.len(), count as usize, "parts are missing");
-        let mut kinds: Vec<&Reads> = parts.values().collect();
-        kinds.dedup();
-        assert!(kinds.len() <= 1, "parts were made from different segments: {kinds:?}");
-    }
-
-    fn check_failed(&self, plan: &Plan, kind: Kind, text: &str) {
-        let reached = |counts: &BTreeMap<TaskId, u32>, max: u32| counts.values().any(|count| *count >= max);
-        let justified = match kind {
-            Kind::NoWorker => self.workers.values().all(|seen| seen.lost || seen.draining),
-            Kind::Data => plan.rotten + plan.commit_failures + plan.strikes + plan.cut > 0 || has_deaf(plan),
-            Kind::TaskFailed if text.contains("deterministic") => plan.program == Program::Random,
-            Kind::TaskFailed if text.contains("in a row") => reached(&self.losses, self.rules.losses_max),
-            Kind::TaskFailed => reached(&self.failures, self.rules.attempts_max),
-            _ => false,
-        };
-        assert!(justified, "the job failed without a reason: {text}");
-    }
-}
-
-fn has_deaf(plan: &Plan) -> bool {
-    plan.hosts.iter().any(|host| host.nature == crate::plan::Nature::Deaf)
 }
 
 fn live_count(seen: &mut Seen, stage: Stage) -> &mut u32 {

@@ -34,6 +34,7 @@ pub fn measure(workers: u32, tasks: u32) -> Duration {
                     inbox.push_back(Event::AttemptFinished { attempt, worker, work: Work::default() });
                 }
                 Action::Commit { attempt, .. } => inbox.push_back(Event::Committed { attempt, bytes: 0 }),
+                Action::Complete => inbox.push_back(Event::Completed),
                 Action::Conclude(how) => end = Some(how),
                 Action::Record(_)
                 | Action::Kill { .. }

@@ -15,7 +15,7 @@ use runner::ids::{AttemptId, Epoch, Stage, TaskId, WorkerId};
 use runner::scheduler::{Action, Config, Event, Remembered, RememberedStanding, Scheduler};
 
 use crate::machine::{Machine, Power, Reads, Waiting};
-use crate::model::Model;
+use crate::model::{Model, Stay};
 use crate::plan::Plan;
 use crate::random::{Random, mix};
 use crate::segments::Segments;
@@ -34,6 +34,10 @@ pub struct World {
     segments: Segments,
     /// What lies under the output's final names.
     pub parts: BTreeMap<TaskId, Reads>,
+    /// The workers on which parts lie, where they stay there.
+    part_homes: Option<BTreeMap<TaskId, WorkerId>>,
+    /// Whether the output is being put in its place.
+    completing: bool,
     pub events: u64,
     /// When the scheduler is called next although nothing happened.
     wakes_at: Option<u64>,
@@ -70,6 +74,10 @@ enum Happening {
     End(AttemptId, WorkerId),
     /// The driver has moved an output to its final name, or not.
     Commit(AttemptId, WorkerId),
+    /// The driver puts the output in its place, or finds that it cannot.
+    Complete,
+    /// The driver sees which parts went with a worker.
+    PartsGo(WorkerId),
     /// Some worker is struck.
     Strike,
     /// The host of some worker is taken off the list.
@@ -100,7 +108,8 @@ pub fn run(seed: u64, plan: Plan) -> World {
         world.step();
         assert!(world.events < events_max, "the run goes in circles:\n{}", world.explain_open());
     }
-    world.model.check_end(&world.plan, &world.parts);
+    let stay = if world.part_homes.is_some() { Stay::OnWorkers } else { Stay::WithUs };
+    world.model.check_end(&world.plan, &world.parts, stay);
     world
 }
 
@@ -115,6 +124,11 @@ fn homes(seed: u64, plan: &Plan) -> Vec<Vec<WorkerId>> {
     let some =
         |random: &mut Random| (0..random.between(0, 2)).map(|_| WorkerId(random.between(0, last) as u32)).collect();
     plan.maps.iter().map(|_| some(&mut random)).collect()
+}
+
+/// Whether parts stay on the workers that made them, as in half of the runs with troubles.
+fn parts_stay(seed: u64, plan: &Plan) -> bool {
+    plan.quiet_at > 1 && Random::new(mix(seed ^ 0x7061_7274)).chance(500)
 }
 
 impl World {
@@ -144,6 +158,8 @@ impl World {
             machines: BTreeMap::new(),
             segments: Segments::default(),
             parts: BTreeMap::new(),
+            part_homes: parts_stay(seed, &plan).then(BTreeMap::new),
+            completing: false,
             events: 0,
             wakes_at: None,
             end: None,
@@ -210,6 +226,8 @@ impl World {
             Happening::Fetch(attempt, worker) => self.fetch(attempt, worker),
             Happening::End(attempt, worker) => self.attempt_ends(attempt, worker),
             Happening::Commit(attempt, worker) => self.commit(attempt, worker),
+            Happening::Complete => self.complete(),
+            Happening::PartsGo(worker) => self.parts_go(worker),
             Happening::Strike => self.strike(),
             Happening::Drain => self.drain(),
             Happening::Relist(worker) => self.relist(worker),
@@ -306,6 +324,10 @@ impl World {
             Action::Commit { attempt, worker } => self.after(delay, Happening::Commit(attempt, worker)),
             Action::Publish { attempt, worker } => self.publish(attempt, worker),
             Action::Withdraw { task } => self.segments.withdraw(task),
+            Action::Complete => {
+                self.completing = true;
+                self.after(delay, Happening::Complete);
+            }
             Action::Release { worker } => self.release(worker),
             Action::Conclude(end) => self.end = Some(end),
         }
@@ -349,11 +371,58 @@ impl World {
         let event = match output {
             Some((_, reads)) if !failed => {
                 self.parts.entry(attempt.task).or_insert(reads);
+                if let Some(homes) = &mut self.part_homes {
+                    homes.entry(attempt.task).or_insert(worker);
+                }
                 Event::Committed { attempt, bytes: 1 }
             }
             Some(_) | None => Event::CommitFailed { attempt, text: "the output did not arrive".to_owned() },
         };
         self.send(event);
+    }
+
+    /// The parts that lie on workers which are no more.
+    fn parts_gone(&self) -> Vec<TaskId> {
+        let there = |worker: &WorkerId| matches!(self.machines[worker].state, Power::On | Power::Apart);
+        let homes = self.part_homes.iter().flatten();
+        homes.filter(|(_, home)| !there(home)).map(|(task, _)| *task).collect()
+    }
+
+    /// Parts went with a worker. While the output is put in its place, that is found out there.
+    fn parts_go(&mut self, worker: WorkerId) {
+        let homes = self.part_homes.iter().flatten();
+        let gone: Vec<TaskId> = homes.filter(|(_, home)| **home == worker).map(|(task, _)| *task).collect();
+        if !self.completing && !gone.is_empty() {
+            self.lose_parts(gone);
+        }
+    }
+
+    fn complete(&mut self) {
+        let mut gone = self.parts_gone();
+        // Some may have been lost before anybody heard that they were there.
+        gone.extend(self.last_tasks().filter(|task| !self.parts.contains_key(task)));
+        match gone {
+            gone if gone.is_empty() => self.send(Event::Completed),
+            gone => {
+                self.completing = false;
+                self.lose_parts(gone);
+            }
+        }
+    }
+
+    /// The tasks that make parts.
+    fn last_tasks(&self) -> impl Iterator<Item = TaskId> + use<> {
+        let (maps, reduces) = (self.plan.maps.len() as u32, self.plan.reduces);
+        let (stage, count) = if reduces > 0 { (Stage::Reduce, reduces) } else { (Stage::Map, maps) };
+        (0..count).map(move |index| TaskId { stage, index })
+    }
+
+    fn lose_parts(&mut self, gone: Vec<TaskId>) {
+        for task in &gone {
+            self.parts.remove(task);
+            self.part_homes.as_mut().map(|homes| homes.remove(task));
+        }
+        self.tell_all(Event::PartsLost(gone));
     }
 }
 

@@ -60,6 +60,9 @@ pub struct Args {
     /// Replace OUT, once the new result is complete
     #[arg(long, help_heading = "The job")]
     pub overwrite: bool,
+    /// Copies of each part of an output fs:NAME, on different hosts; 2 where there are two workers
+    #[arg(long, value_name = "N", help_heading = "The job", value_parser = clap::value_parser!(u32).range(1..))]
+    pub copies: Option<u32>,
 
     /// About how much input a map task gets [default: a quarter of a slot's share, 1M to 64M]
     #[arg(long, value_name = "SIZE", help_heading = "Input and keys", value_parser = positive::<Bytes>)]

@@ -40,6 +40,22 @@ pub fn output(typed: &str, overwrite: bool, data: Option<&Data>) -> Result<Outpu
     Ok(Output { folder, overwrite, dataset: None })
 }
 
+/// How many copies there are of each part, where that was said.
+///
+/// # Errors
+/// A [`Fault`] of kind usage: a folder on this machine has none.
+pub fn set_copies(output: &mut Output, copies: Option<u32>) -> Result<(), Fault> {
+    match (copies, &mut output.dataset) {
+        (None, _) => {}
+        (Some(copies), Some(dataset)) => dataset.copies = copies,
+        (Some(_), None) => {
+            let text = format!("copies are of datasets: the output {} is a folder here", output.folder.display());
+            return Err(Fault::usage(text));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses input that would be deleted when the output is replaced.
 ///
 /// # Errors

@@ -61,7 +61,8 @@ pub fn inputs(typed: &Typed) -> Result<Vec<String>, Fault> {
 pub fn resolve(typed: Typed, settings: &Settings, slots: u64, data: Option<&Data>) -> anyhow::Result<Resolved> {
     let said = &typed.job;
     let template = template(said)?;
-    let output = place::output(&typed.output, said.overwrite.unwrap_or(false), data)?;
+    let mut output = place::output(&typed.output, said.overwrite.unwrap_or(false), data)?;
+    place::set_copies(&mut output, said.copies)?;
     OutputFolder::check(&output)?;
     let sources = input::sources(&said.input, &template.other_input, data)?;
     place::refuse_input_within(&output, &sources)?;

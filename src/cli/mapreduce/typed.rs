@@ -91,6 +91,7 @@ fn flags(args: Args) -> JobFile {
         env: args.env.into_iter().collect(),
         timeout: args.timeout,
         overwrite: args.overwrite.then_some(true),
+        copies: args.copies,
         combine_files: args.combine_files.then_some(true),
         format: Format {
             separator: args.separator,

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use super::Engine;
+use crate::datasets::Completed;
 use crate::driver::collect::{Collector, Trouble};
 use crate::error::{Fault, Kind};
 use crate::facts::End;
-use crate::ids::{AttemptId, WorkerId};
+use crate::ids::{AttemptId, Stage, TaskId, WorkerId};
 use crate::protocol::control::ToWorker;
 use crate::scheduler::Event;
 
@@ -29,18 +30,50 @@ impl Engine {
         });
     }
 
-    /// Gives the whole output its final name, and tells how the job ends.
-    pub(super) fn publish_output(&mut self) -> anyhow::Result<End> {
-        self.journal.sync()?;
-        let Err(error) = self.collector.finish() else { return Ok(End::Done) };
-        let kind = error.downcast_ref().map_or(Kind::Data, |fault: &Fault| fault.kind);
-        if self.output.dataset().is_some() {
-            return Ok(End::Failed { kind, text: format!("{error:#}") });
-        }
-        self.desk.unpublished = true;
-        let place = self.output.temporary().display();
-        Ok(End::Failed { kind, text: format!("{error:#}; the complete result stays in {place}") })
+    /// Gives the whole output its final name.
+    pub(super) fn complete(&mut self) {
+        self.desk.completing = true;
+        let (collector, output, stage) = (self.collector.clone(), self.output.clone(), self.last_stage);
+        let parts = match stage {
+            Stage::Map => self.splits.len() as u32,
+            Stage::Reduce => self.scheduler.reduces(),
+        };
+        self.desk.commits.spawn(async move {
+            let error = match collector.complete(parts).await {
+                Ok(Completed::Whole) => return Event::Completed,
+                Ok(Completed::Without(parts)) => return lost(stage, parts),
+                Err(error) => error,
+            };
+            let kind = error.downcast_ref().map_or(Kind::Data, |fault: &Fault| fault.kind);
+            let text = match output.dataset() {
+                Some(_) => format!("{error:#}"),
+                None => format!("{error:#}; the complete result stays in {}", output.temporary().display()),
+            };
+            Event::Broken(End::Failed { kind, text })
+        });
     }
+
+    /// A worker is no more: the parts of a dataset that went with it are made again. While the whole is put in its place,
+    /// that is found out there.
+    pub(super) fn lose_parts(&mut self, worker: WorkerId, events: &mut Vec<Event>) {
+        let Some(dataset) = self.output.dataset().filter(|_| !self.desk.completing) else { return };
+        let parts = dataset.lose(worker);
+        if !parts.is_empty() {
+            events.push(lost(self.last_stage, parts));
+        }
+    }
+
+    /// Takes in how a commit ended, or the end of the whole.
+    pub(super) fn take_committed(&mut self, event: Event, events: &mut Vec<Event>) {
+        if matches!(event, Event::Completed | Event::PartsLost(_)) {
+            self.desk.completing = false;
+        }
+        events.push(event);
+    }
+}
+
+fn lost(stage: Stage, parts: Vec<u32>) -> Event {
+    Event::PartsLost(parts.into_iter().map(|index| TaskId { stage, index }).collect())
 }
 
 /// Saves an attempt's stderr. One that is lost with its worker is no reason to stop; its end was in the failure.

@@ -1,4 +1,8 @@
-//! What a worker tells over a new connection, and what one tells that obeys another driver.
+//! What a worker tells over a new connection, and what one tells that obeys another driver; and parts of the input that no
+//! worker has any more.
+
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::{Engine, Reads};
 use crate::error::Kind;
@@ -6,6 +10,9 @@ use crate::facts::End;
 use crate::ids::{AttemptId, Stage, WorkerId};
 use crate::protocol::control::{Held, Reign};
 use crate::scheduler::Event;
+
+/// So many lost parts of the input are named.
+const PARTS_SHOWN_MAX: usize = 20;
 
 impl Engine {
     /// All that a worker has: first as if it had said each thing by itself, since it may have; then as a whole.
@@ -48,5 +55,33 @@ impl Engine {
         self.desk.fenced = true;
         let text = format!("{} was taken over by {}", self.hosts[worker.index()].name, reign.driver);
         Event::Broken(End::Failed { kind: Kind::Fenced, text: format!("another driver goes on with the job: {text}") })
+    }
+
+    /// A part of a dataset is wanted, and all that had it are gone. Names what is lost.
+    pub(super) fn input_is_gone(&self) -> Event {
+        let is_gone = |worker: &WorkerId| {
+            self.hosts.get(worker.index()).is_none_or(|host| host.dismissed || !host.present && !host.pending)
+        };
+        let lost = self.splits.iter().filter(|split| {
+            let holders = split.home.holders();
+            !holders.is_empty() && holders.iter().all(is_gone)
+        });
+        let (mut parts, mut hosts): (BTreeSet<&Path>, BTreeSet<&str>) = Default::default();
+        for split in lost {
+            parts.extend(split.pieces.iter().map(|piece| piece.path.as_path()));
+            let names = split.home.holders().iter().filter_map(|worker| self.hosts.get(worker.index()));
+            hosts.extend(names.map(|host| host.name.as_str()));
+        }
+        let shown: Vec<String> = parts.iter().take(PARTS_SHOWN_MAX).map(|path| path.display().to_string()).collect();
+        let more = match parts.len().saturating_sub(PARTS_SHOWN_MAX) {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        let hosts = crate::fleet::ranges::fold(hosts);
+        let text = format!(
+            "no copy of {}{more} is left on a worker: all that there were lay on {hosts}, which is lost",
+            shown.join(", ")
+        );
+        Event::Broken(End::Failed { kind: Kind::Data, text })
     }
 }

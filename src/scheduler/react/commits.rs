@@ -1,9 +1,9 @@
-//! Output parts that get their final names, or do not.
+//! Output parts that get their final names, or do not; and the whole, once all have.
 
-use crate::facts::{Cause, DropReason, Fact, Failure, Next};
-use crate::ids::{AttemptId, WorkerId};
-use crate::scheduler::Scheduler;
+use crate::facts::{Cause, DropReason, End, Fact, Failure, Next};
+use crate::ids::{AttemptId, TaskId, WorkerId};
 use crate::scheduler::task::State;
+use crate::scheduler::{Completion, Scheduler};
 
 impl Scheduler {
     pub(super) fn on_committed(&mut self, attempt: AttemptId, bytes: u64) {
@@ -54,6 +54,42 @@ impl Scheduler {
         self.tasks.get_mut(task).avoid(host);
         self.blame_host(host);
         self.count_repeat(task, text);
+    }
+
+    pub(super) fn on_completed(&mut self) {
+        match self.completion {
+            Completion::Asked => self.end(End::Done),
+            Completion::NotAsked => self.stale += 1,
+        }
+    }
+
+    /// Parts that were committed are gone: their tasks run again, and so do the maps whose segments went when nobody
+    /// needed them any more.
+    pub(super) fn on_parts_lost(&mut self, tasks: Vec<TaskId>) {
+        self.completion = Completion::NotAsked;
+        tasks.into_iter().for_each(|task| self.lose_part(task));
+        if self.tasks.reduce.unfinished() > 0 {
+            self.withdraw_lost_segments();
+        }
+    }
+
+    fn lose_part(&mut self, task: TaskId) {
+        match self.tasks.find(task).map(|known| known.state) {
+            Some(State::Committed { attempt }) => {
+                self.commits -= 1;
+                self.record(Fact::OutputLost { attempt });
+                self.tasks.enter(task, State::Ready);
+            }
+            Some(State::Ready | State::Out | State::Committing { .. } | State::Held { .. }) | None => self.stale += 1,
+        }
+    }
+
+    /// An output that is about to be in its place is not left halfway: the job is done in a moment.
+    pub(super) fn end_unless_completing(&mut self, end: End) {
+        match self.completion {
+            Completion::Asked => self.stale += 1,
+            Completion::NotAsked => self.end(end),
+        }
     }
 
     fn commit_asked(&self, attempt: AttemptId) -> Asked {

@@ -32,8 +32,10 @@ impl Scheduler {
             Event::AttemptFailed { attempt, worker, failure } => self.on_attempt_failed(attempt, worker, failure),
             Event::Committed { attempt, bytes } => self.on_committed(attempt, bytes),
             Event::CommitFailed { attempt, text } => self.on_commit_failed(attempt, &text),
-            Event::Interrupted => self.end(End::Interrupted),
-            Event::Cancelled => self.end(End::Cancelled),
+            Event::Completed => self.on_completed(),
+            Event::PartsLost(tasks) => self.on_parts_lost(tasks),
+            Event::Interrupted => self.end_unless_completing(End::Interrupted),
+            Event::Cancelled => self.end_unless_completing(End::Cancelled),
             Event::Broken(end) => self.end(end),
         }
     }

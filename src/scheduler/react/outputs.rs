@@ -29,6 +29,18 @@ impl Scheduler {
         }
     }
 
+    /// Segments of workers that were lost while no reduce was to run are missed now that one is.
+    pub(super) fn withdraw_lost_segments(&mut self) {
+        let held = self.tasks.map.iter().filter_map(|(_, task)| match task.state {
+            State::Held { attempt, worker } => Some((attempt, worker)),
+            State::Ready | State::Out | State::Committing { .. } | State::Committed { .. } => None,
+        });
+        let lost = held.filter(|(_, worker)| self.fleet.get(*worker).contact == Contact::Lost);
+        for (attempt, _) in lost.collect::<Vec<_>>() {
+            self.withdraw(attempt);
+        }
+    }
+
     fn withdraw(&mut self, attempt: AttemptId) {
         self.record(Fact::OutputLost { attempt });
         self.out.push(Action::Withdraw { task: attempt.task });

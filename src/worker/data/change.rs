@@ -79,6 +79,20 @@ pub fn discard(folder: &DataFolder, name: &Name, generation: Generation) -> Resu
     Ok(())
 }
 
+/// Removes the output of a job that nobody goes on with. Where parts have their final names it may be complete, as manifests
+/// on other hosts would say.
+///
+/// # Errors
+/// Those of the file system.
+pub fn abandon(folder: &DataFolder, name: &Name, generation: Generation) -> Result<(), DataError> {
+    let path = folder.generation(name, generation);
+    let is_final = |(file, _): &(String, _)| parse_part_file(file).is_some() || Mark::of(file).is_some();
+    if path.exists() && !names_in(&path)?.iter().any(is_final) {
+        discard(folder, name, generation)?;
+    }
+    Ok(())
+}
+
 /// Gives the parts of one generation to another name as well, by links: nothing is copied, and nothing lost in between.
 pub fn link(folder: &DataFolder, from: (&Name, Generation), to: (&Name, Generation)) -> Result<(), DataError> {
     let (from, to) = (folder.existing(from.0, from.1)?, folder.make(to.0, to.1)?);

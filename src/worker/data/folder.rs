@@ -1,5 +1,6 @@
 //! The data folder: what lies where in it, and who may change it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,7 @@ pub struct DataFolder {
     root: PathBuf,
     store: StoreId,
     /// Held until this process ends or lets go of the folder.
-    locks: Mutex<Vec<File>>,
+    locks: Mutex<BTreeMap<Name, File>>,
 }
 
 impl DataFolder {
@@ -115,9 +116,14 @@ impl DataFolder {
             .ok_or_else(|| DataError::Lost(format!("{part} is not here")))
     }
 
-    /// Keeps other processes from changing these names until this one ends.
+    /// Keeps other processes from changing these names until this one ends. Asked again, as by the next driver of a job, it
+    /// has them already.
     pub fn lock(&self, names: &[Name], who: &str) -> Result<(), DataError> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names {
+            if locks.contains_key(name) && self.dataset(name).join(LOCK).exists() {
+                continue;
+            }
             let folder = self.dataset(name);
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
             let path = folder.join(LOCK);
@@ -128,7 +134,7 @@ impl DataFolder {
             }
             lock.set_len(0)?;
             lock.write_all(who.as_bytes())?;
-            self.locks.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
+            locks.insert(name.clone(), lock);
         }
         Ok(())
     }

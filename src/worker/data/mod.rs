@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use change::abandon;
 pub use folder::DataFolder;
 pub use read::open_split;
 
@@ -62,7 +63,12 @@ pub async fn serve(folder: Arc<DataFolder>, mux: Mux, request: DataRequest, mut 
         DataRequest::Begin { name, generation, put } => {
             encode(blocking(move || store::begin(&folder, &name, generation, put)).await)
         }
-        DataRequest::Adopt { part, file } => encode(blocking(move || store::adopt(&folder, &part, &file)).await),
+        DataRequest::Adopt { part, file, made } => {
+            encode(blocking(move || store::adopt(&folder, &part, &file, made)).await)
+        }
+        DataRequest::Sift { name, generation, expected } => {
+            encode(blocking(move || store::sift(&folder, &name, generation, &expected)).await)
+        }
         DataRequest::Seal { name, generation, parts } => {
             encode(blocking(move || change::seal(&folder, &name, generation, parts)).await)
         }

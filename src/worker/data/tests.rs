@@ -5,11 +5,12 @@ use std::sync::OnceLock;
 
 use futures::future::BoxFuture;
 use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
 use crate::dataset::{Digest, Form, Generation, HeldState, Listing, Manifest, Name, Outline, Part, PutId};
 use crate::protocol::bulk::Serve;
-use crate::protocol::data::{PartId, Verdict, answer};
+use crate::protocol::data::{Made, PartId, Verdict, answer};
 
 /// The far end serves a folder; the near end gives `ticket` times the byte 7 as uploads.
 struct Rig {
@@ -181,7 +182,8 @@ async fn only_drafts_of_the_generation_become_parts() {
     let begin = DataRequest::Begin { name: data.clone(), generation: first, put: None };
     rig.ask::<Vec<(u32, Digest)>>(begin).await.expect("begins");
     fs_err::write(rig.root.path().join("_secret"), "x").expect("writes");
-    let adopt = |file: &str| DataRequest::Adopt { part: part(&data, first, 0), file: file.to_owned() };
+    let made = Made { bytes: 7, hash: xxh3_64(b"output\n") };
+    let adopt = |file: &str| DataRequest::Adopt { part: part(&data, first, 0), file: file.to_owned(), made };
     for file in ["../../../_secret", "/etc/passwd", "_none", "part-00000"] {
         rig.ask::<Digest>(adopt(file)).await.expect_err(file);
     }
@@ -189,6 +191,40 @@ async fn only_drafts_of_the_generation_become_parts() {
     fs_err::write(folder.join("_part-00000.reduce-0.0"), "output\n").expect("writes");
     let digest: Digest = rig.ask(adopt("_part-00000.reduce-0.0")).await.expect("is taken");
     assert_eq!(digest.bytes, 7);
+    // Asked again, since the answer was lost; but for another attempt's it is not taken.
+    assert_eq!(rig.ask::<Digest>(adopt("_part-00000.reduce-0.0")).await.expect("is known again"), digest);
+    let other = Made { hash: 1, ..made };
+    let adopt =
+        DataRequest::Adopt { part: part(&data, first, 0), file: "_part-00000.reduce-0.1".to_owned(), made: other };
+    rig.ask::<Digest>(adopt).await.expect_err("is another");
+}
+
+#[tokio::test]
+async fn of_what_a_driver_left_only_what_is_vouched_for_stays() {
+    let rig = Rig::new();
+    let (data, first) = (name("data"), generation(1));
+    let sift = |expected: &[(u32, Made)]| DataRequest::Sift {
+        name: data.clone(),
+        generation: first,
+        expected: expected.iter().copied().collect(),
+    };
+    let nothing: Vec<(u32, Digest)> = rig.ask(sift(&[])).await.expect("sifts");
+    assert!(nothing.is_empty());
+    let begin = DataRequest::Begin { name: data.clone(), generation: first, put: None };
+    rig.ask::<Vec<(u32, Digest)>>(begin).await.expect("begins");
+    let folder = rig.root.path().join("data/data").join(first.to_string());
+    let files =
+        ["part-00000", "part-00001-of-00004", "part-00002", "part-00003", ".arriving-x", "_part-00003.reduce-3.0"];
+    files.iter().for_each(|file| fs_err::write(folder.join(file), file).expect("writes"));
+    let made = |file: &str| Made { bytes: file.len() as u64, hash: xxh3_64(file.as_bytes()) };
+    let expected = [(0, made(files[0])), (1, made(files[1])), (2, Made { hash: 1, ..made(files[2]) })];
+    let kept: Vec<(u32, Digest)> = rig.ask(sift(&expected)).await.expect("sifts");
+    assert_eq!(kept.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1]);
+    let mut left: Vec<_> =
+        fs_err::read_dir(&folder).expect("is there").flatten().map(|entry| entry.file_name()).collect();
+    left.sort();
+    // What an attempt has finished is its worker's.
+    assert_eq!(left, ["_part-00003.reduce-3.0", "part-00000", "part-00001-of-00004"]);
 }
 
 #[tokio::test]

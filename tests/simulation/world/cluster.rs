@@ -216,6 +216,7 @@ impl World {
         let machine = self.machines.get_mut(&worker).expect("it joined");
         machine.state = Power::Off;
         machine.outputs.clear();
+        self.after(1, Happening::PartsGo(worker));
     }
 }
 
@@ -269,6 +270,7 @@ impl World {
         let time = self.random.between(1, 50) * 1000;
         let reason = "no answer".to_owned();
         self.after(time, Happening::Tell(Event::WorkerLost { worker, reason }));
+        self.after(time, Happening::PartsGo(worker));
         if self.random.chance(300) {
             let index = self.machines[&worker].name["node".len()..].parse().expect("names are made in `join`");
             self.after(time / 2, Happening::Join(index));

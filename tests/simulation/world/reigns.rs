@@ -45,6 +45,7 @@ impl World {
             | Action::Publish { .. }
             | Action::Withdraw { .. }
             | Action::Commit { .. }
+            | Action::Complete
             | Action::Release { .. }
             | Action::Conclude(_) => false,
         };
@@ -65,8 +66,14 @@ impl World {
             let stays = match &happening {
                 Happening::Arrive(..) | Happening::Kill(..) => self.random.chance(700),
                 // What the driver does by itself dies with it.
-                Happening::Commit(..) | Happening::Wake | Happening::Decide(_) => false,
-                Happening::Tell(Event::Committed { .. } | Event::CommitFailed { .. }) => false,
+                Happening::Commit(..)
+                | Happening::Complete
+                | Happening::PartsGo(_)
+                | Happening::Wake
+                | Happening::Decide(_) => false,
+                Happening::Tell(
+                    Event::Committed { .. } | Event::CommitFailed { .. } | Event::Completed | Event::PartsLost(_),
+                ) => false,
                 Happening::Tell(_)
                 | Happening::Join(_)
                 | Happening::Drain
@@ -105,7 +112,9 @@ impl World {
             | Happening::Break
             | Happening::Crash
             | Happening::Decide(_)
-            | Happening::Commit(..) => false,
+            | Happening::Commit(..)
+            | Happening::Complete
+            | Happening::PartsGo(_) => false,
             Happening::Strike
             | Happening::Arrive(..)
             | Happening::Kill(..)
@@ -125,7 +134,10 @@ impl World {
     pub(super) fn resume(&mut self) {
         self.driver = Driver::Alive;
         self.epoch = Epoch(self.epoch.0 + 1);
-        let known = Known::fold(&self.facts);
+        let mut known = Known::fold(&self.facts);
+        self.completing = false;
+        let gone = self.parts_gone();
+        gone.iter().for_each(|task| drop(self.parts.remove(task)));
         self.parts.retain(|task, _| {
             known.tasks.get(task).is_some_and(|task| match task.output {
                 KnownOutput::Committed { .. } => true,
@@ -133,6 +145,11 @@ impl World {
                 KnownOutput::None | KnownOutput::Gone { .. } => false,
             })
         });
+        let missing: Vec<_> = known.tasks.keys().filter(|task| !self.parts.contains_key(task)).copied().collect();
+        missing.into_iter().for_each(|task| known.lose_part(task));
+        if let Some(homes) = &mut self.part_homes {
+            homes.retain(|task, _| self.parts.contains_key(task));
+        }
         let config = Config {
             maps: self.plan.maps.clone(),
             reduces: self.plan.reduces,
@@ -237,6 +254,8 @@ fn is_on_link(happening: &Happening, worker: WorkerId) -> bool {
         | Happening::Fetch(..)
         | Happening::End(..)
         | Happening::Commit(..)
+        | Happening::Complete
+        | Happening::PartsGo(_)
         | Happening::Strike
         | Happening::Decide(_)
         | Happening::Report(_)
