@@ -1,6 +1,6 @@
 //! A desk from which the hosts of a testbed are reached: whole jobs over real ssh, their facts as they come, and a look
 //! whether anything is left.
-#![allow(dead_code, reason = "each test binary uses a part of this")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of this")]
 
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
