@@ -16,9 +16,9 @@ use crate::error::Fault;
 use crate::fleet::{HostSpec, Place};
 use crate::transport::Transport;
 
-/// Ends when no process of ours is left on a machine. The brackets keep it from finding itself.
-const UNTIL_UNUSED: &str =
-    "while cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -q '/runner worke[r] '; do sleep 1; done";
+/// Ends when no process of ours is left on a machine; a worker calls itself `/proc/self/exe`. The brackets keep it from
+/// finding itself.
+const UNTIL_UNUSED: &str = "while cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -qE '/(runner|self/exe) worke[r] '; do sleep 1; done";
 
 /// A machine is waited for without a word for so long.
 const QUIET: Duration = Duration::from_secs(2);

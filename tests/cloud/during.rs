@@ -138,9 +138,11 @@ fn a_job_whose_driver_was_killed_goes_on_there_and_trusts_nobody_else() {
     let swap = "cd /etc/ssh && ssh-keygen -q -t ed25519 -N '' -f other && mv other ssh_host_ed25519_key && \
                 kill -HUP $(cat /run/sshd.pid)";
     ann.let_go_on(&ids[0]);
-    assert_eq!(ann.run_words(&["cloud", "ssh", "demo", &ids[1], swap]).code, Some(0));
+    ann.let_go_on(&ids[1]);
+    assert_eq!(ann.run_words(&["cloud", "ssh", "demo", &ids[2], swap]).code, Some(0));
     wait_until("the other key is shown", || {
-        ann.run_words(&["cloud", "ssh", "demo", &ids[1], "true"]).code == Some(255)
+        let refused = ann.run_words(&["cloud", "ssh", "demo", &ids[2], "true"]);
+        refused.code == Some(255) && refused.stderr.contains("has changed")
     });
 
     let (facts, resumed) = Running::new(ann.command(&["--json", "resume", &id]).spawn().expect("runner starts")).end();
