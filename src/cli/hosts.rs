@@ -218,7 +218,7 @@ mod cloud {
         Ok(ec2::discover(query).await?)
     }
 
-    pub use discover as for_job;
+    pub use self::discover as for_job;
 
     pub fn finder(_context: &Context, _ssh_config: Option<&Path>) -> anyhow::Result<Finder> {
         Ok(Arc::new(|query, _| Box::pin(async move { ec2::discover(&query).await })))

@@ -53,8 +53,11 @@ pub async fn admit(
         None => Vec::new(),
     };
     let knocks = young.iter().filter(|host| !late.contains(&host.address)).map(async |host| {
-        let answer = timeout(KNOCK_MAX, touch(&transport, host)).await;
-        answer.map_or(true, |answer| answer.is_err_and(|error| is_early(&error))).then(|| host.address.clone())
+        let is_silent = match timeout(KNOCK_MAX, touch(&transport, host)).await {
+            Ok(answer) => answer.is_err_and(|error| is_early(&error)),
+            Err(_) => true,
+        };
+        is_silent.then(|| host.address.clone())
     });
     let silent = join_all(knocks).await;
     transport.close().await;
