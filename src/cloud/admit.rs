@@ -88,15 +88,15 @@ async fn welcome_new(
 /// Whether a machine that boots may be met so. What it says itself is final: cloud-init sets keys before sshd starts. A
 /// jump host does not boot.
 fn is_early(error: &ConnectError) -> bool {
-    match error {
+    matches!(
+        error,
         ConnectError::Refused { .. }
-        | ConnectError::TimedOut { .. }
-        | ConnectError::NoRoute
-        | ConnectError::Dropped { .. }
-        | ConnectError::Lost { .. }
-        | ConnectError::Unresolved { .. } => true,
-        _ => false,
-    }
+            | ConnectError::TimedOut { .. }
+            | ConnectError::NoRoute
+            | ConnectError::Dropped { .. }
+            | ConnectError::Lost { .. }
+            | ConnectError::Unresolved { .. }
+    )
 }
 
 #[cfg(test)]
