@@ -32,6 +32,21 @@ fn a_host_that_others_load_gets_nothing_until_that_is_over() {
     );
 }
 
+/// That it is not barred any more is said at once: the end of its shortage says nothing of that.
+#[test]
+fn one_that_is_let_back_in_while_it_is_short_is_told_of_both() {
+    check(
+        "job 9 0; ahead 0",
+        "join a 3; join b 1; join c 1 -> start map-0.0 w0; start map-1.0 w1; start map-2.0 w2; start map-3.0 w0; start map-4.0 w0
+         fail map-0.0 w0 disk         -> retry map-0 3; start map-5.0 w0
+         fail map-3.0 w0 disk         -> retry map-3 3; start map-6.0 w0
+         fail map-4.0 w0 disk         -> retry map-4 3; barred w0; drop map-5.0 moved; kill map-5.0 w0; drop map-6.0 moved; kill map-6.0 w0
+         load w0 401 999 999          -> held w0
+         lose w1                      -> lost w1; drop map-1.0 worker lost; back w0
+         load w0 300 999 999          -> eased w0; start map-1.1 w0; start map-5.1 w0; start map-6.1 w0",
+    );
+}
+
 #[test]
 fn a_host_short_of_memory_or_disk_gets_nothing() {
     for short in ["0 63 999", "0 999 63"] {

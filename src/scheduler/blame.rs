@@ -6,7 +6,7 @@
 
 use super::Scheduler;
 use super::host::{HostCounts, Standing};
-use super::worker::HostId;
+use super::worker::{Contact, HostId};
 use crate::facts::{Blame, DropReason, Fact};
 use crate::ids::{TaskId, WorkerId};
 
@@ -112,7 +112,8 @@ impl Scheduler {
             }
             self.fleet.set_standing(id, Standing::Good);
             for worker in self.fleet.workers_of(id) {
-                if self.fleet.is_usable(self.fleet.get(worker)) {
+                // A shortage ends with a fact of its own, which says nothing of this.
+                if self.fleet.get(worker).tie() == Contact::Well {
                     self.record(Fact::WorkerBack { worker });
                 }
             }
