@@ -1,6 +1,7 @@
 //! Copies on real ssh hosts: they go from host to host, whatever happens to these, and nothing of the way stays anywhere.
 
-use std::process::Child;
+use std::io::Write;
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -30,10 +31,17 @@ fn wait_until_bare(fleet: &Fleet) {
     }
 }
 
-/// Begins to put 10 MB over slow links, and waits until hosts let each other in.
+/// Begins to put a stream that never ends, and waits until hosts let each other in.
 fn put_until_they_meet(fleet: &Fleet) -> Child {
     names().iter().for_each(|host| _ = fleet.bed.run(&["limit", host, "4mbit"]));
-    let child = fleet.command(&["fs", "put", "in", "data", "--parts", "16"]).spawn().expect("starts");
+    let mut put = fleet.command(&["fs", "put", "-", "data", "--part-size", "300K"]);
+    let mut child = put.stdin(Stdio::piped()).spawn().expect("starts");
+    let mut stdin = child.stdin.take().expect("is piped");
+    std::thread::spawn(move || {
+        // Whatever becomes of the put, its input stays open.
+        let _ended = stdin.write_all(lines().as_bytes());
+        std::mem::forget(stdin);
+    });
     wait_until("h1 lets others in", || fleet.bed.sh("h1", "grep -c runner-job ~/.ssh/authorized_keys; true") != "0");
     child
 }
@@ -118,7 +126,7 @@ fn a_host_lost_while_others_copy_from_it_is_left_out() {
         let text = lines();
         fleet.desk.write("in", &text);
         fleet.ok(&["fs", "ls"]);
-        fleet.bed.run(&["limit", "h1", "10mbit"]);
+        fleet.bed.run(&["limit", "h1", "4mbit"]);
         let put = fleet.command(&["fs", "put", "in", "data", "--parts", "8"]).spawn().expect("starts");
         let guests = || fleet.bed.run(&["ps", "h1"]).contains("worker peer");
         wait_until("somebody copies from h1", guests);
