@@ -146,7 +146,7 @@ pub async fn resume(resumption: Resumption) -> anyhow::Result<()> {
     start.desk.published = maps.map(|map| SegmentNews::Gone(TaskId::map(map))).collect();
     let remembered = remember::marks(&start.state, &mut means.progress);
     start.scheduler = scheduler(&start, &known, shared.reign.epoch, remembered);
-    contents.facts.iter().for_each(|fact| start.hosts_seen.learn(fact));
+    start.hosts_seen.take_over(&contents.facts);
     start.run((shared, notes), means.progress).await
 }
 

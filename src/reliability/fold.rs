@@ -37,8 +37,19 @@ pub(super) enum Verdict {
 }
 
 impl Fold {
-    /// Takes in who is who from a fact of a driver before, whose account is closed.
-    pub fn learn(&mut self, stamped: &Stamped) {
+    /// Takes in the facts of the drivers before. One that told of its end has closed the account of all so far; what was done
+    /// under one that was killed later still counts, but for marks: its clock has gone with it.
+    pub fn take_over(&mut self, facts: &[Stamped]) {
+        let is_end = |stamped: &Stamped| matches!(stamped.fact, Fact::JobFinished { .. });
+        let closed = facts.iter().rposition(is_end).map_or(0, |at| at + 1);
+        let (closed, open) = facts.split_at(closed);
+        closed.iter().for_each(|stamped| self.learn(stamped));
+        open.iter().for_each(|stamped| self.observe(stamped));
+        self.hosts.values_mut().for_each(|seen| seen.verdict = Verdict::Unchanged);
+    }
+
+    /// Takes in who is who.
+    fn learn(&mut self, stamped: &Stamped) {
         match &stamped.fact {
             Fact::JobPlanned(plan) => self.job = plan.job.as_ref().map(ToString::to_string).unwrap_or_default(),
             Fact::WorkerJoined { worker, host, .. } => _ = self.names.insert(*worker, host.clone()),

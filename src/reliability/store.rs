@@ -212,6 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_driver_has_seen_is_kept_by_the_next_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::new(folder.path());
+        let mut next = Fold::default();
+        // The first told of its end, and kept what it had seen; the second was killed.
+        let closed = "plan 3 / 0\n join 0 a 2\n finish map-0.0 0 1\n end interrupted\n";
+        next.take_over(&facts(&format!("{closed} finish map-1.0 0 1\n bar 0 3 600")));
+        store.add(&next, ms(9), 1000).expect("is written");
+        let a = Record { done: 1, seen_ms: 1000, ..Record::default() };
+        assert_eq!(store.read().expect("reads"), Memory::from([("a".to_owned(), a)]));
+    }
+
+    #[test]
     fn a_newer_file_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         fs_err::write(folder.path().join("hosts.json"), r#"{"version": 2, "hosts": {}}"#).expect("writes");
