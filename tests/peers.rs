@@ -162,18 +162,19 @@ fn noise() -> Vec<u8> {
     (1..=6 << 20).map(|place| if place % 100 == 0 { b'\n' } else { next() }).collect()
 }
 
-const SORT: [&str; 6] = ["sort", "--reduces", "6", "--split-size", "100K", "in"];
+/// Its maps last so long that every host gets some.
+const JOB: [&str; 7] = ["--map", "sleep 0.3; cat", "--reduces", "6", "--split-size", "50K", "in"];
 
 #[test]
 fn segments_go_from_worker_to_worker() {
     on_hosts(|rig| {
-        let expected = rig.relayed(&SORT);
+        let expected = rig.relayed(&JOB);
         let before = HOSTS.map(|host| rig.keys(host));
-        let (parts, ways) = rig.job(ALL, &SORT);
+        let (parts, ways) = rig.job(ALL, &JOB);
         assert_eq!(parts, expected);
         assert!(ways.direct > 0 && ways.in_place > 0 && ways.relayed == 0, "{ways:?}");
         assert_eq!(HOSTS.map(|host| rig.keys(host)), before);
-        let outcome = rig.run(ALL, &[&["mapreduce"][..], &SORT, &["out"]].concat());
+        let outcome = rig.run(ALL, &[&["mapreduce"][..], &JOB, &["out"]].concat());
         assert!(outcome.stderr.contains("from worker to worker, 0 B through the driver"), "{}", outcome.stderr);
         assert_eq!(rig.take_output(), expected);
     });
@@ -198,10 +199,10 @@ fn what_crosses_a_slow_link_is_compressed() {
 fn two_workers_on_one_host_need_no_ssh() {
     on_hosts(|rig| {
         rig.bed.sh_as_root("h1", "mount --bind /dev/null /usr/bin/ssh");
-        let (parts, ways) = rig.job("h1,h1", &SORT);
+        let (parts, ways) = rig.job("h1,h1", &JOB);
         rig.bed.sh_as_root("h1", "umount /usr/bin/ssh");
         assert!(ways.direct > 0 && ways.relayed == 0, "{ways:?}");
-        assert_eq!(parts, rig.relayed(&SORT));
+        assert_eq!(parts, rig.relayed(&JOB));
     });
 }
 
@@ -211,7 +212,7 @@ type Act<'a> = &'a dyn Fn();
 #[test]
 fn what_does_not_connect_goes_through_the_driver() {
     on_hosts(|rig| {
-        let expected = rig.relayed(&SORT);
+        let expected = rig.relayed(&JOB);
         let hindrances: [(&str, Act, Act); 3] = [
             ("keys that cannot be written", &|| _ = rig.bed.sh("h2", "chmod 400 ~/.ssh/authorized_keys"), &|| {
                 _ = rig.bed.sh("h2", "chmod 600 ~/.ssh/authorized_keys")
@@ -223,7 +224,7 @@ fn what_does_not_connect_goes_through_the_driver() {
         ];
         for (name, hinder, heal) in hindrances {
             hinder();
-            let (parts, ways) = rig.job(ALL, &SORT);
+            let (parts, ways) = rig.job(ALL, &JOB);
             heal();
             assert_eq!(parts, expected, "{name}");
             assert!(ways.direct > 0 && ways.relayed > 0, "{name}: {ways:?}");
@@ -244,7 +245,7 @@ fn a_user_without_keys_gets_them_back_as_they_were() {
         ] {
             rig.bed.sh("h1", make);
             let before = rig.bed.sh("h1", show);
-            let (_, ways) = rig.job("h1,h2", &SORT);
+            let (_, ways) = rig.job("h1,h2", &JOB);
             assert_eq!(ways.relayed, 0, "{make}: {ways:?}");
             assert_eq!(rig.bed.sh("h1", show), before, "{make}");
         }
@@ -357,7 +358,7 @@ fn what_a_killed_worker_leaves_goes_at_the_next_visit() {
         child.wait().expect("ends");
         rig.bed.run(&["boot", "h1"]);
         assert!(rig.bed.sh("h1", "cat ~/.ssh/authorized_keys").contains("runner-job"));
-        rig.job("h1,h2", &SORT);
+        rig.job("h1,h2", &JOB);
         rig.bed.sh("h1", "rm -rf /var/tmp/runner-*");
     });
 }
@@ -368,8 +369,8 @@ fn one_home_of_several_hosts_gets_one_line() {
     let Some(bed) = Testbed::up("peers-home", HOSTS.len()) else { return };
     bed.run(&["share-home"]);
     on(Arc::new(bed), |rig| {
-        let expected = rig.relayed(&SORT);
-        let (parts, ways) = rig.job(ALL, &SORT);
+        let expected = rig.relayed(&JOB);
+        let (parts, ways) = rig.job(ALL, &JOB);
         assert_eq!(parts, expected);
         assert!(ways.direct > 0 && ways.relayed == 0, "{ways:?}");
         let args = [

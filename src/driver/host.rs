@@ -33,6 +33,8 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 pub enum Entrance {
     /// It is new.
     New,
+    /// It never joined, but the driver before this one may have begun to start its worker.
+    Unheard,
     /// Its worker was met by the driver before this one; the line to it, if it was reached already.
     Known(Option<Box<(Line, Holdings)>>),
 }
@@ -59,7 +61,7 @@ pub async fn run(
         remains: if matches!(entrance, Entrance::New) { Remains::Nothing } else { Remains::Something },
     };
     let line = match entrance {
-        Entrance::New => keeper.enter().await,
+        Entrance::New | Entrance::Unheard => keeper.enter().await,
         Entrance::Known(None) => keeper.regain(None, clock::now()).await,
         Entrance::Known(Some(met)) => {
             let (line, holdings) = *met;

@@ -302,7 +302,7 @@ fn seats(job: &StoredJob, known: &Known, mut met: BTreeMap<WorkerId, Met>) -> Ve
         // A worker that was never heard of may have been started under this id.
         let id = if known.workers.contains_key(&WorkerId(index)) { next } else { index };
         next = next.max(id + 1);
-        seats.insert(WorkerId(id), Seat { name: name.clone(), host: Some((host.clone(), Entrance::New)) });
+        seats.insert(WorkerId(id), Seat { name: name.clone(), host: Some((host.clone(), Entrance::Unheard)) });
     }
     let count = seats.last_key_value().map_or(0, |(id, _)| id.0 + 1);
     let gap = |id: u32| Seat { name: WorkerId(id).to_string(), host: None };

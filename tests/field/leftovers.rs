@@ -133,6 +133,26 @@ fn after_a_host_that_crashed_and_a_worker_that_was_killed() {
     });
 }
 
+/// Of a worker that died while it was being started no driver has heard.
+#[test]
+fn after_a_driver_and_a_host_that_died_at_the_start() {
+    with_fleet(|fleet| {
+        fleet.install(&HOSTS);
+        fleet.bed.run(&["crash", "h2"]);
+        let mut running = start(fleet, "sleep 1; cat", &[]);
+        let id = running.id();
+        running.wait_for(starts_on("h1"));
+        running.kill();
+        let outcome = fleet.run_here(&["resume", &id]);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        fleet.take_output();
+        fleet.bed.run(&["boot", "h2"]);
+        fleet.bed.sh("h2", &format!("mkdir -p -m 700 /var/tmp/runner-$(id -u)/jobs/{id}-w1/peers"));
+        clean(fleet, &[&id]);
+        expect_nothing(fleet);
+    });
+}
+
 #[test]
 fn a_host_that_is_out_of_reach_is_named_and_cleaned_later() {
     with_fleet(|fleet| {
