@@ -146,9 +146,6 @@ const TRIED_ONE_IN: u64 = 256;
 /// LZ4 decodes several times as fast as it encodes (lz4.org: 4500 to 700 MB/s); this is the careful side.
 const DECODING_SHARE: f64 = 0.25;
 
-/// Every block is written once and read once; what the disk takes for one of them is measured.
-const DISK_PASSES: f64 = 2.0;
-
 /// A network that nothing is known of counts as one of 1 Gbit/s, as if so many bytes had been seen at that rate.
 const SUPPOSED_BYTES: f64 = (4 << 20) as f64;
 const SUPPOSED_RATE: f64 = 117e6;
@@ -172,7 +169,8 @@ impl Pace {
 impl Measures {
     /// The rule: what is saved of the way is compared with what the saving takes, both for one raw byte.
     fn is_worth_it(&self) -> bool {
-        let way = DISK_PASSES * self.disk.per_byte() + self.link.as_ref().map_or(0.0, Pace::per_byte);
+        // What was written a moment ago is read from memory: the disk counts once.
+        let way = self.disk.per_byte() + self.link.as_ref().map_or(0.0, Pace::per_byte);
         self.saved.per_byte() * way > self.lz4.per_byte() * (1.0 + DECODING_SHARE)
     }
 
