@@ -271,7 +271,7 @@ async fn launch_with_faults(seed: u64) -> &'static str {
         world.faults = Faults::BySeed;
         world.hidden_max = HIDDEN_MAX;
         // Chance alone rarely lets a whole launch fail.
-        if seed % 8 == 0 {
+        if seed.is_multiple_of(8) {
             world.next_runs = [Run::Refuse(400, "VcpuLimitExceeded")].into();
         }
         // Half of them are never killed.
