@@ -1,7 +1,7 @@
-//! The last steps of a generation: final names, then manifests, then what is older goes.
+//! The last steps of a generation: final names, then manifests, then what is older goes; or all of it goes.
 
 use super::stations::Stations;
-use crate::dataset::{Manifest, Name};
+use crate::dataset::{Generation, Manifest, Name};
 use crate::protocol::data::{DataError, DataRequest};
 
 /// A host that failed in a step.
@@ -26,6 +26,11 @@ pub async fn publish(stations: &Stations, name: &Name, manifest: &Manifest, host
 pub async fn purge(stations: &Stations, name: &Name, manifest: &Manifest, hosts: &[usize]) -> Vec<Failed> {
     let before = manifest.outline.generation;
     failed(stations.ask_all::<u64>(hosts, |_| DataRequest::Purge { name: name.clone(), before }).await)
+}
+
+/// Removes what there is of a generation that will not be completed. What stays is in nobody's way.
+pub async fn discard(stations: &Stations, name: &Name, generation: Generation, hosts: &[usize]) {
+    let _left = stations.ask_all::<()>(hosts, |_| DataRequest::Discard { name: name.clone(), generation }).await;
 }
 
 fn failed<T>(answers: Vec<(usize, Result<T, DataError>)>) -> Vec<Failed> {

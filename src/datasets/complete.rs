@@ -15,7 +15,7 @@ use crate::dataset::{Form, Manifest, Outline, Part};
 use crate::error::{Fault, Kind};
 use crate::ids::WorkerId;
 use crate::protocol::bulk::Mux;
-use crate::protocol::data::{DataError, DataRequest};
+use crate::protocol::data::DataError;
 
 /// How often a step is tried on a host whose connection broke meanwhile.
 const TRIES_MAX: u32 = 4;
@@ -86,9 +86,7 @@ impl JobOutput {
             return;
         }
         let stations = self.stations(&mux);
-        let (name, generation) = (&self.name, self.generation);
-        let discard = |_| DataRequest::Discard { name: name.clone(), generation };
-        let _left = stations.ask_all::<()>(&stations.places(), discard).await;
+        commit::discard(&stations, &self.name, self.generation, &stations.places()).await;
     }
 
     /// Writes the manifests, again where a connection breaks: a host that is not told has copies all the same.
@@ -187,9 +185,7 @@ impl JobOutput {
             let is_unused = |at: &usize| !holders.contains(at) && store(at).is_none_or(|store| !used.contains(&store));
             stations.places().into_iter().filter(is_unused).collect()
         };
-        let (name, generation) = (&self.name, self.generation);
-        let discard = |_| DataRequest::Discard { name: name.clone(), generation };
-        let _left = stations.ask_all::<()>(&others, discard).await;
+        commit::discard(stations, &self.name, self.generation, &others).await;
     }
 
     fn manifest(&self) -> Manifest {

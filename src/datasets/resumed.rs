@@ -1,11 +1,11 @@
 //! What earlier puts have left of a name: one that is gone on with, and others that nobody will finish.
 
+use super::commit;
 use super::lock::unique;
 use super::put::Put;
 use super::stations::Stations;
 use super::view::View;
 use crate::dataset::{Generation, Name};
-use crate::protocol::data::DataRequest;
 
 /// What earlier puts left of this name.
 pub struct Left {
@@ -37,9 +37,7 @@ impl Left {
         let reached = unique(stations, view);
         for (generation, hosts) in self.others {
             let hosts: Vec<usize> = hosts.into_iter().filter(|at| reached.contains(at)).collect();
-            // What stays is in nobody's way.
-            let discard = |_| DataRequest::Discard { name: name.clone(), generation };
-            let _left = stations.ask_all::<()>(&hosts, discard).await;
+            commit::discard(stations, name, generation, &hosts).await;
         }
         self.goes_on
     }

@@ -3,14 +3,15 @@
 //! Either a manifest lies somewhere: then the dataset is complete, and what is left is to say so everywhere. Or none does:
 //! then the parts that the facts vouch for count, wherever they lie, and all others go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::change::manifest_of;
 use super::commit;
 use super::lock::unique;
 use super::output::{JobOutput, Placed, Stage, State, target};
 use super::stations::Stations;
 use super::view::View;
-use crate::dataset::{Digest, Manifest, Pattern};
+use crate::dataset::{Digest, Pattern};
 use crate::error::{Fault, Kind};
 use crate::ids::WorkerId;
 use crate::protocol::data::{DataRequest, Made};
@@ -89,26 +90,15 @@ impl JobOutput {
     async fn tell_everywhere(&self, stations: &Stations, view: &View) -> Result<(), Fault> {
         let lost = || Fault::new(Kind::Data, format!("the manifest of fs:{} cannot be read", self.name));
         let dataset = view.datasets.get(&self.name).ok_or_else(lost)?;
-        let mut read: Option<Manifest> = None;
-        for at in &dataset.manifests {
-            let request = DataRequest::Manifest { name: self.name.clone(), generation: self.generation };
-            read = stations.ask(*at, request).await.ok();
-            if read.is_some() {
-                break;
-            }
-        }
-        let manifest = read.ok_or_else(lost)?;
-        let mut holders: Vec<usize> = dataset.parts.iter().flat_map(|part| part.holders.clone()).collect();
-        holders.sort_unstable();
-        holders.dedup();
+        let manifest = manifest_of(stations, dataset).await?;
+        let holders: BTreeSet<usize> = dataset.parts.iter().flat_map(|part| part.holders.clone()).collect();
         let untold: Vec<usize> = holders.iter().filter(|at| !dataset.manifests.contains(at)).copied().collect();
         // A host that is not told has its copies all the same.
         let _untold = commit::publish(stations, &self.name, &manifest, &untold).await;
         let _left = commit::purge(stations, &self.name, &manifest, &stations.places()).await;
         let used = |at: &usize| holders.contains(at) || dataset.manifests.contains(at);
         let others: Vec<usize> = stations.places().into_iter().filter(|at| !used(at)).collect();
-        let discard = |_| DataRequest::Discard { name: self.name.clone(), generation: self.generation };
-        let _left = stations.ask_all::<()>(&others, discard).await;
+        commit::discard(stations, &self.name, self.generation, &others).await;
         Ok(())
     }
 }
