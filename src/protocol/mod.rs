@@ -4,7 +4,8 @@
 //! postcard frames. A worker's socket takes two kinds of connection, each over an ssh connection of its own: one for
 //! [`control`], small and never blocked, and one for [`bulk`]: every byte of input, segment and output is pulled by the
 //! one who needs it, in streams that each have credit, so that a blocked reader stalls nobody else. Workers come to each other
-//! through a second socket: [`peer`]; so do owners of data folders: [`meeting`]. [`copy`] is what workers keep of a job for another driver.
+//! through a second socket: [`peer`]; so do owners of data folders: [`meeting`]. [`copy`] is what workers keep of a job for
+//! another driver.
 
 pub mod bulk;
 pub mod control;

@@ -66,8 +66,8 @@ impl Scheduler {
         marked.saturating_mul(self.rules.barred_one_in) <= present
     }
 
-    /// Says that a worker gets nothing or less, if its host is barred, slow or short of something: when that begins, and when a worker comes
-    /// or comes back while it holds.
+    /// Says that a worker gets nothing or less, if its host is barred, slow or short of something: when that begins, and when
+    /// a worker comes or comes back while it holds.
     pub(super) fn record_if_barred(&mut self, worker: WorkerId) {
         let host = self.fleet.host(self.fleet.host_of(worker));
         match (host.standing, &host.evidence, host.until()) {
