@@ -9,7 +9,7 @@ use std::io;
 
 use super::entry::{self, CHUNKS_MAX, Entry, frame_of};
 use super::frame::{self, Frame};
-use super::image::Image;
+use super::known::{Image, Known};
 use super::order::prefix;
 use super::record::{Record, RecordStream};
 use super::run::{PartitionedStream, Run};
@@ -25,9 +25,9 @@ const ENTRY_BYTES: usize = size_of::<Entry>() * 3 / 2;
 /// How many records are fetched from memory at once: about as many misses as a processor can have under way.
 pub const LOOK_AHEAD: usize = 16;
 
-/// Keys of which the last record is looked for, in 1.5 MB at most. What is not found there costs many times as much as a
-/// wait for the processor's outer cache.
-const RECENT_MAX: usize = 1 << 16;
+/// Keys of which the last record is looked for, in 3 MB at most. What is not found there costs many times as much as a wait
+/// for the processor's outer cache.
+const RECENT_MAX: usize = 1 << 17;
 
 /// So many records are looked for before it is asked whether that is worth it.
 const TRIED: usize = 1 << 14;
@@ -54,9 +54,9 @@ pub(super) struct Batch {
     /// What the chunks in use take.
     held: usize,
     entries: Vec<Entry>,
-    /// The last record of each of some keys, at the place that the key's hash says. A record of a key that is there
-    /// replaces it; so what is there of a key is the last of it.
-    recent: Vec<Recent>,
+    /// The last record of each of some keys, at one of the two places of a pair, which the key's hash names. A record of a
+    /// key that is there replaces it; so what is there of a key is the last of it.
+    recent: Vec<[Recent; 2]>,
     /// How many records were only counted.
     repeated: usize,
 }
@@ -69,20 +69,27 @@ struct Recent {
     entry: u32,
     /// How often it came once more since that was written to its entry.
     repeats: u16,
-    /// Some bits of its key's hash. Where they differ, so do the keys.
+    /// Some bits of its key's hash, not 0. Where they differ, so do the keys.
     tag: u8,
     /// How many other keys it withstands.
     credit: u8,
 }
 
+impl Recent {
+    /// Whether it is this record, as far as its image tells.
+    fn may_be(&self, known: &Known<'_>) -> bool {
+        self.image == known.image && self.entry != 0
+    }
+}
+
 impl Batch {
     /// Room for records and their entries of about so many bytes.
     pub fn new(memory: usize) -> Self {
-        let recent = (memory / 1024).next_power_of_two().min(RECENT_MAX);
+        let pairs = (memory / 2048).next_power_of_two().min(RECENT_MAX / 2);
         Batch {
             memory,
             chunk_bytes: (memory / 32).clamp(1, CHUNK_BYTES_MAX),
-            recent: vec![Recent::default(); recent],
+            recent: vec![Default::default(); pairs],
             ..Batch::default()
         }
     }
@@ -105,25 +112,27 @@ impl Batch {
     }
 
     /// Reads where the last one of each of these records' keys would be known.
-    pub fn look_ahead(&self, records: &[Record<'_>]) {
-        let look = |sum: u32, record: &Record<'_>| {
-            let (place, _) = self.place_of_recent(record.key());
-            sum ^ self.recent.get(place).map_or(0, |recent| recent.entry)
+    pub fn look_ahead(&self, records: &[Known<'_>]) {
+        let look = |sum: u32, known: &Known<'_>| {
+            let pair = self.recent.get(self.pair_of(known));
+            sum ^ pair.map_or(0, |[one, _]| one.entry)
         };
         black_box(records.iter().fold(0, look));
     }
 
     /// Counts a record that is the same as the last one of its key, if that is still known.
-    pub fn count_repeat(&mut self, record: Record<'_>) -> bool {
-        let ((place, _), image) = (self.place_of_recent(record.key()), Image::of(record));
-        let Some(recent) = self.recent.get_mut(place) else { return false };
-        if recent.image != image || recent.entry == 0 {
+    #[inline]
+    pub fn count_repeat(&mut self, known: &Known<'_>) -> bool {
+        let pair = self.pair_of(known);
+        let Some([one, other]) = self.recent.get_mut(pair) else { return false };
+        let recent = if one.may_be(known) { one } else { other };
+        if !recent.may_be(known) {
             return false;
         }
-        if !image.is_whole() {
+        if !known.image.is_whole() {
             let entry = &self.entries[recent.entry as usize - 1];
             let chunk = &self.chunks[entry.chunk()];
-            if frame_of(entry, chunk).record(chunk) != record {
+            if frame_of(entry, chunk).record(chunk) != known.record {
                 return false;
             }
         }
@@ -136,35 +145,36 @@ impl Batch {
         true
     }
 
-    /// The place of a key among the recent ones, and its tag there. Where hardly anything repeats, there is no such place.
-    fn place_of_recent(&self, key: &[u8]) -> (usize, u8) {
+    /// Which pair of places a record's key has among the recent ones. Where hardly anything repeats, there is none.
+    #[inline]
+    fn pair_of(&self, known: &Known<'_>) -> usize {
         if self.repeated * REPEATED_SHARE_MIN + TRIED < self.entries.len() {
-            return (usize::MAX, 0);
+            return usize::MAX;
         }
-        let end = key.last_chunk().map_or(key.len() as u64, |bytes| u64::from_le_bytes(*bytes));
-        // Digits of pi, which nobody chose.
-        let product = u128::from(prefix(key, 0) ^ 0x243f_6a88_85a3_08d3) * u128::from(end ^ 0x1319_8a2e_0370_7344);
-        let hash = product as u64 ^ (product >> 64) as u64;
-        (hash as usize & self.recent.len().wrapping_sub(1), (hash >> 56) as u8)
+        known.hash as usize & self.recent.len().wrapping_sub(1)
     }
 
-    /// Knows the last entry as the last one of its key from now on, unless the place is another key's, which keeps it.
-    fn remember(&mut self, record: Record<'_>) {
-        let (place, tag) = self.place_of_recent(record.key());
-        let Some(recent) = self.recent.get_mut(place) else { return };
+    /// Knows the last entry as the last one of its key from now on, unless both places are other keys', which keep them.
+    fn remember(&mut self, known: &Known<'_>) {
+        let (pair, tag) = (self.pair_of(known), (known.hash >> 56) as u8 | 1);
+        let Some([one, other]) = self.recent.get_mut(pair) else { return };
+        // Of each tag there is one at most, so that a key is never at both places.
+        let is_others = other.tag == tag || (one.tag != tag && other.credit < one.credit);
+        let recent = if is_others { other } else { one };
         if recent.tag != tag && recent.credit > 0 {
             recent.credit -= 1;
             return;
         }
         note_repeats(recent, &mut self.entries);
-        *recent = Recent { image: Image::of(record), entry: self.entries.len() as u32, repeats: 0, tag, credit: 0 };
+        *recent = Recent { image: known.image, entry: self.entries.len() as u32, repeats: 0, tag, credit: 0 };
     }
 
     /// Adds a record.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] for a line of 4 GiB or more.
-    pub fn push(&mut self, partition: u32, record: Record<'_>) -> io::Result<()> {
+    pub fn push(&mut self, partition: u32, known: &Known<'_>) -> io::Result<()> {
+        let record = known.record;
         let size = frame::size(record);
         let index = match self.place(size) {
             Place::Open(index) => index,
@@ -179,13 +189,13 @@ impl Batch {
         let at = chunk.len() as u32;
         frame::put(record, chunk)?;
         self.entries.push(Entry::new(partition, prefix(record.key(), 0), record.key_len, index, at));
-        self.remember(record);
+        self.remember(known);
         Ok(())
     }
 
     /// The records sorted by partition and key, equal keys in the order of their arrival. So many threads may sort.
     pub fn sorted(&mut self, threads: usize) -> Sorted<'_> {
-        for recent in &mut self.recent {
+        for recent in self.recent.as_flattened_mut() {
             note_repeats(recent, &mut self.entries);
         }
         entry::sort(&mut self.entries, &self.chunks, threads);
@@ -206,7 +216,7 @@ impl Batch {
     /// Forgets all records and keeps the memory for others.
     pub fn clear(&mut self) {
         self.entries.clear();
-        self.recent.fill(Recent::default());
+        self.recent.fill(Default::default());
         (self.open, self.held, self.repeated) = (None, 0, 0);
         let usual = |chunk: &Vec<u8>| chunk.capacity() == self.chunk_bytes;
         for mut chunk in self.chunks.drain(..).filter(usual) {

@@ -82,14 +82,14 @@ impl<'a> Collector<'a> {
             Lines::InOrder { .. } => {
                 self.end_run()?;
                 let mut batch = Batch::new(self.memory);
-                batch.push(to, record)?;
+                batch.push(to, &record.into())?;
                 self.lines = Lines::Unordered(batch);
             }
             Lines::Unordered(batch) => {
                 if !batch.takes(record) {
                     self.runs.push(self.folder.write_batch(batch, 1)?);
                 }
-                batch.push(to, record)?;
+                batch.push(to, &record.into())?;
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::input::decode::decode;
 use crate::input::lines::LineReader;
 use crate::job::Step;
 use crate::shuffle::record::{KeyRule, Record, RecordStream};
-use crate::shuffle::sort::{Combiner, LOOK_AHEAD, SortConfig, Sorter};
+use crate::shuffle::sort::{Combiner, SortConfig, Sorter};
 
 /// Runs it over the bytes of its split.
 ///
@@ -106,27 +106,17 @@ impl Sink {
         }
     }
 
-    /// Takes lines, each with its newline, as a command prints them: some are made records of before the first one is
-    /// taken, so that the sorter can look ahead.
-    fn push_block(&mut self, block: &[u8]) -> io::Result<()> {
+    /// Takes lines, each with its newline, as a command prints them.
+    fn push_block(&mut self, mut block: &[u8]) -> io::Result<()> {
         let (sorter, key, control) = match self {
             Sink::Part(part) => return part.push_block(block),
             Sink::Segment { sorter, key, control } => (sorter, key, control),
         };
-        let mut records = lines_of(block).map(|line| Record::new(line, key));
-        let mut ahead = Vec::with_capacity(LOOK_AHEAD);
         loop {
-            ahead.clear();
-            ahead.extend(records.by_ref().take(LOOK_AHEAD));
-            if ahead.is_empty() {
-                return Ok(());
-            }
-            sorter.look_ahead(&ahead);
-            for record in &ahead {
-                if !sorter.push_if_room(*record)? {
-                    control.while_busy(|| sorter.push(*record))?;
-                }
-            }
+            block = &block[sorter.push_lines_if_room(block)?..];
+            let Some(line) = lines_of(block).next() else { return Ok(()) };
+            control.while_busy(|| sorter.push(Record::new(line, key)))?;
+            block = &block[line.len() + 1..];
         }
     }
 

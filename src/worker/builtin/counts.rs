@@ -1,8 +1,7 @@
 //! A table of words and how often each was seen.
 //!
-//! Most words are short: those of up to 15 bytes are held and compared as two numbers, with their length in the last
-//! byte, so that the table entry is all that is touched. Other words lie one after the other in an arena. The ends of
-//! words are found 64 bytes at a time: looked for one after the other, each would wait for the one before it.
+//! Most words are short, and have a table of their own. Other words lie one after the other in an arena. The ends of words
+//! are found 64 bytes at a time.
 
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
@@ -11,20 +10,16 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::Emit;
+use super::short_words::{ShortWords, WINDOW};
+use crate::shuffle::mask::{CHUNK, blanks};
 
 /// Counts by word.
 #[derive(Default)]
 pub struct Counts {
-    short: HashTable<ShortWord>,
+    short: ShortWords,
     long: HashTable<LongWord>,
     arena: Vec<u8>,
     hasher: FixedState,
-}
-
-struct ShortWord {
-    /// The bytes, zeros, and the length; two halves, as one number of 16 bytes would be aligned to 16.
-    halves: [u64; 2],
-    count: u64,
 }
 
 struct LongWord {
@@ -33,12 +28,6 @@ struct LongWord {
     hash: u64,
     count: u64,
 }
-
-/// A short word has fewer bytes than these, which are loaded at once.
-const WINDOW: usize = 16;
-
-/// Bytes whose blanks are found at once, a bit each.
-const CHUNK: usize = 64;
 
 /// Which bytes end a word: those that Rust calls ASCII white space.
 const SPACE: [bool; 256] = {
@@ -84,27 +73,14 @@ impl Counts {
         match end - start {
             0 => {}
             len @ 1..WINDOW => match block[start..].first_chunk() {
-                Some(window) => self.add_short(window, len),
+                Some(window) => self.short.add(window, len),
                 None => {
                     let mut window = [0; WINDOW];
                     window[..len].copy_from_slice(&block[start..end]);
-                    self.add_short(&window, len);
+                    self.short.add(&window, len);
                 }
             },
             WINDOW.. => self.add_long(&block[start..end]),
-        }
-    }
-
-    fn add_short(&mut self, window: &[u8; WINDOW], len: usize) {
-        let word = u128::from_le_bytes(*window) & ((1 << (8 * len)) - 1) | (len as u128) << 120;
-        let halves = [word as u64, (word >> 64) as u64];
-        let hash = hash_of(&halves);
-        match self.short.find_mut(hash, |entry| entry.halves == halves) {
-            Some(entry) => entry.count += 1,
-            None => {
-                let word = ShortWord { halves, count: 1 };
-                self.short.insert_unique(hash, word, |entry| hash_of(&entry.halves));
-            }
         }
     }
 
@@ -125,8 +101,7 @@ impl Counts {
 
     /// Bytes in use.
     pub fn memory(&self) -> usize {
-        let (short, long) = (self.short.len() * size_of::<ShortWord>(), self.long.len() * size_of::<LongWord>());
-        self.arena.len() + (short + long) * 2
+        self.short.memory() + self.arena.len() + self.long.len() * size_of::<LongWord>() * 2
     }
 
     /// Emits `word<TAB>count` for each word, in any order, and forgets them.
@@ -141,39 +116,13 @@ impl Counts {
             write!(line, "\t{count}")?;
             emit(&line)
         };
-        for ShortWord { halves, count } in self.short.drain() {
-            let bytes = halves.map(u64::to_le_bytes);
-            let [word @ .., len] = bytes.as_flattened() else { continue };
-            say(&word[..usize::from(*len)], count)?;
-        }
+        self.short.drain(&mut say)?;
         for LongWord { start, len, count, .. } in self.long.drain() {
             say(&self.arena[start..start + len], count)?;
         }
         self.arena.clear();
         Ok(())
     }
-}
-
-/// A bit for each byte that is a space or a control character, the first byte's being the lowest.
-fn blanks(chunk: &[u8; CHUNK]) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH: u64 = ONES * 0x80;
-    let (words, _none) = chunk.as_chunks::<8>();
-    words.iter().rev().fold(0, |bits, word| {
-        let word = u64::from_le_bytes(*word);
-        // No sum leaves its byte, so the high bit of each tells whether the other seven bits are at least 0x21.
-        let blank = !((word & !HIGH) + ONES * (0x80 - 0x21)) & !word & HIGH;
-        // A product moves the eight bits side by side.
-        bits << 8 | (blank >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
-    })
-}
-
-/// A product of both halves, folded, as wyhash and foldhash have it.
-fn hash_of(halves: &[u64; 2]) -> u64 {
-    let [low, high] = halves;
-    // Digits of pi, which nobody chose.
-    let product = u128::from(low ^ 0x243f_6a88_85a3_08d3) * u128::from(high ^ 0x1319_8a2e_0370_7344);
-    product as u64 ^ (product >> 64) as u64
 }
 
 #[cfg(test)]
@@ -194,7 +143,7 @@ mod tests {
             Ok(())
         };
         counts.drain(&mut emit).expect("no error");
-        assert_eq!(counts.memory(), 0);
+        assert_eq!(counts.memory(), Counts::default().memory(), "nothing is kept");
         seen
     }
 
@@ -227,6 +176,13 @@ mod tests {
         let words = (1..50).flat_map(|len| [vec![b'x'; len], b" ".to_vec(), vec![b'y'; len], b"\n".to_vec()]);
         let block = words.collect::<Vec<_>>().concat();
         let blocks = [block.clone(), block];
+        assert_eq!(counted(&blocks), naive(&blocks));
+    }
+
+    #[test]
+    fn a_table_that_grew_has_lost_nothing() {
+        let word = |number: u32| format!("{:x} ", number.wrapping_mul(0x9e37_79b9) >> 8).into_bytes();
+        let blocks: Vec<Vec<u8>> = (1..4).map(|step| (0..6000).step_by(step).flat_map(word).collect()).collect();
         assert_eq!(counted(&blocks), naive(&blocks));
     }
 }

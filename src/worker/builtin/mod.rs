@@ -6,6 +6,7 @@
 mod counts;
 mod map;
 mod reduce;
+mod short_words;
 mod sum;
 mod top;
 
