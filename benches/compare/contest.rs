@@ -51,7 +51,7 @@ impl Contest {
         self
     }
 
-    /// Runs all in turns and prints a line for each pair.
+    /// Runs all in turns and prints a line for each pair: medians of both, and the median of the ratios of each turn.
     ///
     /// # Errors
     /// When one fails, or answers differ.
@@ -75,22 +75,23 @@ impl Contest {
 }
 
 fn line(name: &str, other: &Other, ours: &[Sample], theirs: &[Sample]) -> String {
-    let (a, b) = (median(ours, |sample| sample.seconds), median(theirs, |sample| sample.seconds));
+    // Of neighbours in time: a machine is faster in one minute than in another.
+    let ratio = median(ours.iter().zip(theirs).map(|(ours, theirs)| theirs.seconds / ours.seconds));
     let (ratio, wanted, holds) = match other.wanted {
-        Wanted::Speed(least) => (b / a, format!(">= {least}"), b / a >= least),
-        Wanted::Time(most) => (a / b, format!("<= {most}"), a / b <= most),
+        Wanted::Speed(least) => (ratio, format!(">= {least}"), ratio >= least),
+        Wanted::Time(most) => (1.0 / ratio, format!("<= {most}"), 1.0 / ratio <= most),
     };
     let verdict = if holds { "ok" } else { "MISSED" };
     let told = |samples: &[Sample]| {
-        let cpu = median(samples, |sample| sample.cpu);
+        let cpu = median(samples.iter().map(|sample| sample.cpu));
         let cpu = if cpu > 0.0 { format!(" ({})", time(cpu)) } else { String::new() };
-        time(median(samples, |sample| sample.seconds)) + &cpu
+        time(median(samples.iter().map(|sample| sample.seconds))) + &cpu
     };
     format!("{name:<14} {:<25} {:<19} {:<19} {ratio:<6.2} {wanted:<7} {verdict}", other.name, told(ours), told(theirs))
 }
 
-fn median(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
-    let mut values: Vec<f64> = samples.iter().map(of).collect();
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
