@@ -4,8 +4,11 @@
 //! has that name, and all below it, must be a real folder that we own before anything is done with it.
 
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
 
 /// Another job that ends takes the empty folders above along, perhaps between two of our steps; hardly ever so often.
 const TRIES: u32 = 5;
@@ -13,6 +16,27 @@ const TRIES: u32 = 5;
 /// The name of our folder where all users have theirs.
 pub fn own_name() -> String {
     format!("runner-{}", rustix::process::getuid().as_raw())
+}
+
+/// A folder that is kept open, so that a socket in it can be named: a socket's path is shorter than 108 bytes (unix(7)), and a
+/// folder may lie anywhere.
+#[derive(Debug)]
+pub struct SocketFolder(OwnedFd);
+
+impl SocketFolder {
+    /// Opens a folder.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(SocketFolder(rustix::fs::open(folder, flags, Mode::empty())?))
+    }
+
+    /// The path of a socket in it, by way of the descriptor (proc(5), `/proc/self/fd`).
+    pub fn path(&self, socket: &str) -> String {
+        format!("/proc/self/fd/{}/{socket}", self.0.as_raw_fd())
+    }
 }
 
 /// Makes a folder that nobody else can look into, with those above it; or makes one that is there so.

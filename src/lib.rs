@@ -21,6 +21,7 @@ pub mod ids;
 pub mod input;
 pub mod job;
 pub mod journal;
+pub mod pipes;
 pub mod progress;
 pub mod protocol;
 pub mod reliability;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The ranks, from the bottom. Imports point downwards; within a row only to the left; rows that share a rank do not
 /// know each other, except that all may stand on rows of lower ranks.
 const RANKS: &[(u32, &[&str])] = &[
-    (0, &["ids", "units", "clock", "error", "folders"]),
+    (0, &["ids", "units", "clock", "error", "folders", "pipes"]),
     (1, &["shuffle", "dataset", "input", "job", "facts", "protocol"]),
     (2, &["scheduler"]),
     (2, &["journal", "report", "progress", "reliability"]),

@@ -5,18 +5,17 @@
 //! not, and one question can have many answers. Nothing is decided here: questions go to the engine.
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fs_err::File;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::folders::SocketFolder;
 use crate::ids::TaskId;
 
 /// The socket's name in the job's folder.
@@ -89,8 +88,7 @@ impl AskSocket {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             Ok(()) | Err(_) => {}
         }
-        let opened = File::open(folder)?;
-        let listener = UnixListener::bind(short_path(&opened))?;
+        let listener = UnixListener::bind(SocketFolder::open(folder)?.path(NAME))?;
         fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         let (asked, asks) = mpsc::unbounded_channel();
         let (over, over_seen) = watch::channel(Over::No);
@@ -104,12 +102,6 @@ impl AskSocket {
         self.over.send_replace(Over::Yes);
         let _late = tokio::time::timeout(CLOSE_TIME_MAX, self.accepting).await;
     }
-}
-
-/// A socket's path is shorter than 108 bytes (unix(7)), and a job's folder may lie anywhere: so it is named through the
-/// open folder (proc(5), `/proc/self/fd`).
-fn short_path(folder: &File) -> String {
-    format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd())
 }
 
 /// Lets callers in until the job is over, and waits for their last words.
@@ -183,8 +175,8 @@ async fn write(output: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> io
 /// # Errors
 /// When no driver listens, or what it says cannot be read.
 pub async fn ask(folder: &Path, ask: &Ask, mut hear: impl FnMut(Answer)) -> io::Result<()> {
-    let opened = File::open(folder)?;
-    let (input, mut output) = UnixStream::connect(short_path(&opened)).await?.into_split();
+    let opened = SocketFolder::open(folder)?;
+    let (input, mut output) = UnixStream::connect(opened.path(NAME)).await?.into_split();
     let line = serde_json::to_string(ask).map_err(io::Error::other)? + "\n";
     output.write_all(line.as_bytes()).await?;
     let mut lines = BufReader::new(input).lines();
@@ -250,8 +242,8 @@ mod tests {
     async fn what_is_not_known_is_refused_in_words() {
         let (_parent, folder) = deep();
         let (_socket, _asks) = AskSocket::bind(&folder).expect("binds");
-        let opened = File::open(&folder).expect("opens");
-        let mut stream = UnixStream::connect(short_path(&opened)).await.expect("connects");
+        let opened = SocketFolder::open(&folder).expect("opens");
+        let mut stream = UnixStream::connect(opened.path(NAME)).await.expect("connects");
         stream.write_all(b"{\"dance\":{}}\n").await.expect("writes");
         let mut said = String::new();
         stream.read_to_string(&mut said).await.expect("reads");

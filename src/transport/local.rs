@@ -1,12 +1,10 @@
 //! A worker on this machine: the same process and protocol, and no ssh.
 
 use std::ffi::OsString;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
@@ -17,7 +15,7 @@ use super::machine::{Machine, ScratchQuality, machine_id};
 use super::shell::words_or;
 use super::{Channel, Start, job_folder};
 use crate::clock;
-use crate::folders::private_folder;
+use crate::folders::{SocketFolder, private_folder};
 use crate::ids::{JobId, WorkerId};
 use crate::protocol::SOCKET;
 use crate::protocol::peer::Whereabouts;
@@ -147,10 +145,9 @@ fn memory_kb(meminfo: &str) -> u64 {
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-/// Connects to the socket in a folder, by way of a descriptor, since the folder's own name may be too long for a socket.
+/// Connects to the socket in a folder.
 async fn connect(folder: &Path) -> std::io::Result<UnixStream> {
-    let handle = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", handle.as_raw_fd())).await
+    UnixStream::connect(SocketFolder::open(folder)?.path(SOCKET)).await
 }
 
 #[cfg(test)]

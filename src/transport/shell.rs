@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use openssh::Session;
-use rustix::pipe::fcntl_setpipe_size;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::data::Direct;
 use super::error::ConnectError;
+use crate::pipes;
 use crate::protocol::skip_to_marker;
 
 /// A stream from a machine.
@@ -195,9 +195,6 @@ fn of_crate(error: &openssh::Error) -> ConnectError {
     ConnectError::Lost { text }
 }
 
-/// What the kernel may hold between ssh and us, so that neither waits for the other at each turn.
-const PIPE_BYTES: usize = 1 << 20;
-
 /// A stream that keeps its process.
 pub(super) struct Held<R, C> {
     stream: R,
@@ -221,7 +218,8 @@ impl Held<tokio::process::ChildStdout, tokio::process::Child> {
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
-        let _as_large_as_allowed = fcntl_setpipe_size(&stdin, PIPE_BYTES).and(fcntl_setpipe_size(&stdout, PIPE_BYTES));
+        pipes::enlarge(&stdin);
+        pipes::enlarge(&stdout);
         Ok((Box::new(stdin), Box::new(Held { stream: stdout, _child: child }), Box::new(stderr)))
     }
 }

@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use fs_err::File;
-use rustix::pipe::fcntl_setpipe_size;
 
-use super::command::PIPE_BYTES;
 use super::outlive::{Launch, runtime_folder};
 use crate::folders::private_folder;
+use crate::pipes;
 use crate::protocol::control::Stay;
 use crate::protocol::{MARKER, SOCKET};
 use crate::units::Span;
@@ -112,8 +111,9 @@ fn wait_for_socket(folder: &Path, worker: &mut Child) -> anyhow::Result<UnixStre
 /// Copies both ways. The end of stdin is passed on, so that the worker learns that the driver is gone; the end of the
 /// socket is the end.
 fn join(socket: UnixStream) -> anyhow::Result<()> {
-    // sshd gives us pipes, which hold little: with more in them there are fewer switches between it and us.
-    let _no_pipe = fcntl_setpipe_size(io::stdin(), PIPE_BYTES).and(fcntl_setpipe_size(io::stdout(), PIPE_BYTES));
+    // sshd gives us pipes.
+    pipes::enlarge(io::stdin());
+    pipes::enlarge(io::stdout());
     let mut to_worker = socket.try_clone()?;
     std::thread::spawn(move || {
         let _cut = io::copy(&mut io::stdin().lock(), &mut to_worker);

@@ -13,16 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
-use rustix::pipe::fcntl_setpipe_size;
 
 use super::control::Control;
 use super::processes::{Pid, memory_kills};
 use super::supervise::{Ended, LIFELINE, read_end};
 use crate::facts::Cause;
-
-/// Pipes this large save most of the switches between a command and us. The kernel grants it to everybody by default
-/// (pipe(7), /proc/sys/fs/pipe-max-size); where it does not, the usual 64 KiB serve.
-pub const PIPE_BYTES: usize = 1 << 20;
+use crate::pipes;
 
 /// SIGKILL, and what a shell makes of it where it was not the shell that was killed.
 const KILL_SIGNAL: i32 = 9;
@@ -79,12 +75,8 @@ pub fn start(spec: &Spec) -> io::Result<Running> {
     control.begin_command(pid_of(&supervisor));
     control.attach(lifeline.try_clone()?);
     let (stdin, stdout, stderr) = (supervisor.stdin.take(), supervisor.stdout.take(), supervisor.stderr.take());
-    if let Some(stdin) = &stdin {
-        let _small = fcntl_setpipe_size(stdin, PIPE_BYTES);
-    }
-    if let Some(stdout) = &stdout {
-        let _small = fcntl_setpipe_size(stdout, PIPE_BYTES);
-    }
+    stdin.iter().for_each(pipes::enlarge);
+    stdout.iter().for_each(pipes::enlarge);
     Ok(Running { step: spec.step, control, supervisor, lifeline, stdin, stdout, stderr, memory_kills })
 }
 

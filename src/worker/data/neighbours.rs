@@ -5,19 +5,17 @@
 //! its own, a key of which nothing stays. What a process left that was killed goes when the next one comes.
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err::File;
 use futures::future::BoxFuture;
-use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 use super::folder::DataFolder;
 use super::{blocking, read};
-use crate::folders::{own_name, private_folder};
+use crate::folders::{SocketFolder, own_name, private_folder};
 use crate::protocol::bulk::{Outgoing, Request, Serve};
 use crate::protocol::data::DataRequest;
 use crate::protocol::meeting::{Meeting, Met};
@@ -130,10 +128,9 @@ impl Serve for ForGuests {
     }
 }
 
-/// The socket for others, by way of a descriptor, since the folder's own name may be too long for one.
+/// The socket for others.
 fn listen(folder: &Path) -> io::Result<UnixListener> {
-    let handle = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    UnixListener::bind(format!("/proc/self/fd/{}/{SOCKET}", handle.as_raw_fd()))
+    UnixListener::bind(SocketFolder::open(folder)?.path(SOCKET))
 }
 
 fn make_folder(name: &str) -> io::Result<(PathBuf, File)> {

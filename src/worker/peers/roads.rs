@@ -5,13 +5,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout, timeout_at};
@@ -22,6 +20,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::handover;
 use super::ssh::{Ssh, Trouble};
 use crate::clock;
+use crate::folders::SocketFolder;
 use crate::ids::{JobId, WorkerId};
 use crate::protocol::bulk::{Mux, Outgoing, Request, Serve};
 use crate::protocol::control::Welcome;
@@ -277,9 +276,7 @@ impl Pair {
 
 /// A worker of the same user on this very machine: its socket is reached as the entrance does it, without ssh.
 async fn next_door(folder: &Path, hello: &Hello) -> io::Result<Mux> {
-    // By way of a descriptor, since the folder's own name may be too long for a socket.
-    let handle = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut socket = UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", handle.as_raw_fd())).await?;
+    let mut socket = UnixStream::connect(SocketFolder::open(folder)?.path(SOCKET)).await?;
     let (mut ours, theirs) = UnixStream::pair()?;
     handover::give(&socket, std::os::fd::AsFd::as_fd(&theirs), std::os::fd::AsFd::as_fd(&theirs))?;
     drop(theirs);

@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::OnceCell;
 
+use crate::pipes;
 use crate::protocol::control::Welcome;
 use crate::protocol::peer::{Access, Door, Hello};
 use crate::protocol::{frames, skip_to_marker};
@@ -23,9 +24,6 @@ const CIPHERS: [&str; 6] = [
     "aes192-ctr",
     "aes256-ctr",
 ];
-
-/// What the kernel may hold of a stream between ssh and us, so that neither waits for the other at each turn.
-const PIPE_BYTES: usize = 1 << 20;
 
 /// How much of ssh's complaint is looked at.
 const WORDS_BYTES_MAX: u64 = 4 << 10;
@@ -85,7 +83,7 @@ impl Ssh {
         else {
             return Err(Trouble::Lasting("a pipe to ssh is missing".to_owned()));
         };
-        let _as_large_as_allowed = rustix::pipe::fcntl_setpipe_size(&input, PIPE_BYTES);
+        pipes::enlarge(&input);
         match introduce(input, &mut output, hello).await {
             Ok(input) => Ok(Connected { process, input, output }),
             Err(error) => Err(explain(words, &error).await),
