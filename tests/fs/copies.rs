@@ -149,7 +149,8 @@ fn nothing_stays_of_a_put_that_was_stopped() {
     with_fleet(|fleet| {
         fleet.desk.write("in", lines());
         fleet.ok(&["fs", "ls"]);
-        for how in [Signal::INT, Signal::KILL] {
+        // Not SIGINT, which whoever is started in the background of a script ignores.
+        for how in [Signal::TERM, Signal::KILL] {
             let child = put_until_they_meet(fleet);
             signal(&child, how);
             assert_ne!(Outcome::wait(child).code, Some(0));
@@ -159,7 +160,7 @@ fn nothing_stays_of_a_put_that_was_stopped() {
         // One whose host's processes were killed leaves its line and its files to the next.
         let mut child = put_until_they_meet(fleet);
         fleet.bed.sh("h1", "pkill -KILL -f 'worker [d]ata'; true");
-        signal(&child, Signal::INT);
+        signal(&child, Signal::TERM);
         child.wait().expect("ends");
         heal(fleet);
         assert_ne!(fleet.bed.sh("h1", "grep -c runner-job ~/.ssh/authorized_keys; true"), "0");
