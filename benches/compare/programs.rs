@@ -39,15 +39,14 @@ pub fn python(data: &Data) -> anyhow::Result<Option<Contest>> {
         let data = data.clone();
         move || {
             let [mapped, sorted, reduced] = ["mapped", "sorted", "reduced"].map(|name| data.path(name));
-            let [mapped, sorted, reduced_] = [&mapped, &sorted, &reduced].map(|path| path.display());
+            let [mapped, sorted, reduced] = [&mapped, &sorted, &reduced].map(|path| path.display());
             let input = data.path("little-text");
             let input = input.display();
             let map =
                 |files: &str| format!("cat {input}/{files} | {python} {jobs}/wordcount_map.py > {mapped}-{files}");
             // Half of the text's words are before this letter.
             let sort = format!("sort {mapped}-* | awk '{{ print > ($0 < \"j\" ? \"{sorted}-0\" : \"{sorted}-1\") }}'");
-            let reduce =
-                |half: u8| format!("{python} {jobs}/wordcount_reduce.py < {sorted}-{half} > {reduced_}-{half}");
+            let reduce = |half: u8| format!("{python} {jobs}/wordcount_reduce.py < {sorted}-{half} > {reduced}-{half}");
             let map = time(&mut shell(&both(&map("0[01]"), &map("0[23]"))))?;
             time(&mut shell(&sort))?;
             let reduce = time(&mut shell(&both(&reduce(0), &reduce(1))))?;
@@ -62,7 +61,7 @@ pub fn python(data: &Data) -> anyhow::Result<Option<Contest>> {
 
 /// A line of sh that runs two others at once.
 fn both(one: &str, other: &str) -> String {
-    format!("{{ {one}; }} & {other}; wait $!")
+    format!("{{ {one}; }} & {other} && wait $!")
 }
 
 /// The interpreter itself: what `python3` names may be a script that looks for one, which would be measured too.

@@ -6,9 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::mask::{self, CHUNK};
 use super::order::padded;
 use super::record::{KeyRule, Record};
-
-/// A short record has fewer bytes than these, so that there is room for its lengths.
-const SHORT_BYTES: usize = 16;
+use super::window;
 
 /// The second number of a long record: a short one would have no bytes but one that is 1.
 const LONG: u64 = 1;
@@ -36,7 +34,7 @@ impl Image {
 
 impl<'a> From<Record<'a>> for Known<'a> {
     fn from(record: Record<'a>) -> Self {
-        Known::with_window(record, window(record.line))
+        Known::with_window(record, window::of(record.line))
     }
 }
 
@@ -46,42 +44,19 @@ impl<'a> Known<'a> {
     fn with_window(record: Record<'a>, window: u128) -> Self {
         let Record { line, key_len } = record;
         let image = match line.len() {
-            len @ ..SHORT_BYTES => {
-                let (low, high) = halves(window & first_bytes(len));
+            // There is room for both lengths.
+            len @ ..window::BYTES => {
+                let [low, high] = window::halves(window::first(window, len));
                 Image(low, high | ((len << 4 | key_len) as u64) << 56)
             }
             _ => Image(xxh3_64(line), LONG),
         };
-        let (low, high) = match key_len {
-            ..SHORT_BYTES => halves(window & first_bytes(key_len)),
-            _ => (window as u64, padded(&line[key_len - 8..key_len])),
+        let ends = match key_len {
+            ..window::BYTES => window::halves(window::first(window, key_len)),
+            _ => [window as u64, padded(&line[key_len - 8..key_len])],
         };
-        // Digits of pi, which nobody chose.
-        let product = u128::from(low ^ 0x243f_6a88_85a3_08d3) * u128::from(high ^ 0x1319_8a2e_0370_7344);
-        let (low, high) = halves(product);
-        Known { record, image, hash: low ^ high }
+        Known { record, image, hash: window::hash(ends) }
     }
-}
-
-/// The first 16 bytes, with zeros for those that are missing.
-#[inline]
-fn window(bytes: &[u8]) -> u128 {
-    match bytes.first_chunk() {
-        Some(bytes) => u128::from_le_bytes(*bytes),
-        None => {
-            let (head, tail) = bytes.split_at(bytes.len().min(8));
-            u128::from(padded(head).swap_bytes()) | u128::from(padded(tail).swap_bytes()) << 64
-        }
-    }
-}
-
-/// A mask for so many bytes of a window, less than all.
-fn first_bytes(count: usize) -> u128 {
-    (1 << (8 * count)) - 1
-}
-
-fn halves(number: u128) -> (u64, u64) {
-    (number as u64, (number >> 64) as u64)
 }
 
 /// The records of a block of lines, each of which ends with a newline.
@@ -156,7 +131,7 @@ impl<'a> Iterator for Lines<'a> {
                 self.key_end.unwrap_or_else(in_chunk) - self.start
             }
         };
-        let window = window(&self.block[self.start..]);
+        let window = window::of(&self.block[self.start..]);
         // The newline, and all before it.
         self.separators &= !(self.newlines ^ (self.newlines - 1));
         self.newlines &= self.newlines - 1;
@@ -185,7 +160,7 @@ mod tests {
         fn whole_images_are_equal_where_records_are(a in record(), b in record()) {
             let [a, b] = [&a, &b].map(|(line, key_len)| Record { line, key_len: *key_len });
             let [x, y] = [a, b].map(Known::from);
-            prop_assert_eq!(x.image.is_whole(), a.line.len() < SHORT_BYTES);
+            prop_assert_eq!(x.image.is_whole(), a.line.len() < window::BYTES);
             prop_assert!(a != b || x.image == y.image);
             prop_assert!(x.image != y.image || !x.image.is_whole() || a == b);
             prop_assert!(a.key() != b.key() || x.hash == y.hash);

@@ -28,3 +28,4 @@ pub mod record;
 mod run;
 pub mod segment;
 pub mod sort;
+pub mod window;

@@ -10,8 +10,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::Emit;
-use super::short_words::{ShortWords, WINDOW};
+use super::short_words::ShortWords;
 use crate::shuffle::mask::{CHUNK, blanks};
+use crate::shuffle::window;
 
 /// Counts by word.
 #[derive(Default)]
@@ -72,15 +73,8 @@ impl Counts {
     fn add(&mut self, block: &[u8], start: usize, end: usize) {
         match end - start {
             0 => {}
-            len @ 1..WINDOW => match block[start..].first_chunk() {
-                Some(window) => self.short.add(window, len),
-                None => {
-                    let mut window = [0; WINDOW];
-                    window[..len].copy_from_slice(&block[start..end]);
-                    self.short.add(&window, len);
-                }
-            },
-            WINDOW.. => self.add_long(&block[start..end]),
+            len @ 1..window::BYTES => self.short.add(window::of(&block[start..]), len),
+            window::BYTES.. => self.add_long(&block[start..end]),
         }
     }
 

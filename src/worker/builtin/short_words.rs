@@ -7,8 +7,7 @@
 
 use std::mem;
 
-/// A word has fewer bytes than these, which are loaded at once.
-pub const WINDOW: usize = 16;
+use crate::shuffle::window;
 
 /// Words that are looked up at once.
 const BATCH: usize = 64;
@@ -27,8 +26,7 @@ pub struct ShortWords {
     waiting: usize,
 }
 
-/// The bytes, zeros, and the length in the last byte; two halves, as one number of 16 bytes would be aligned to 16. No word
-/// is all zeros, as it has a length.
+/// The bytes, zeros, and the length in the last byte, as [`window::halves`]. No word is all zeros, as it has a length.
 type Word = [u64; 2];
 
 #[derive(Clone, Copy, Default)]
@@ -51,13 +49,12 @@ impl Default for ShortWords {
 }
 
 impl ShortWords {
-    /// Counts the word that is the first `len` bytes of `window`; `len` is from 1 to 15.
-    pub fn add(&mut self, window: &[u8; WINDOW], len: usize) {
+    /// Counts the word that is the first `len` bytes of a window; `len` is from 1 to 15.
+    pub fn add(&mut self, window: u128, len: usize) {
         if self.waiting == BATCH {
             self.count_batch();
         }
-        let word = u128::from_le_bytes(*window) & ((1 << (8 * len)) - 1) | (len as u128) << 120;
-        self.batch[self.waiting] = [word as u64, (word >> 64) as u64];
+        self.batch[self.waiting] = window::halves(window::first(window, len) | (len as u128) << 120);
         self.waiting += 1;
     }
 
@@ -130,9 +127,6 @@ impl ShortWords {
     }
 }
 
-/// The first bits of a product of both halves, folded, as wyhash and foldhash have it.
-fn first_place(&[low, high]: &Word, bits: u32) -> usize {
-    // Digits of pi, which nobody chose.
-    let product = u128::from(low ^ 0x243f_6a88_85a3_08d3) * u128::from(high ^ 0x1319_8a2e_0370_7344);
-    ((product as u64 ^ (product >> 64) as u64) >> (64 - bits)) as usize
+fn first_place(word: &Word, bits: u32) -> usize {
+    (window::hash(*word) >> (64 - bits)) as usize
 }
